@@ -21,6 +21,7 @@ ACTORS = (
     "Whoever can reach a cluster",
     "A sender of webhooks",
     "A reader of the logs",
+    "Whoever may erase",
 )
 LINES = [line for line in TEXT.splitlines() if line.startswith("| ") and not line.startswith("| attack | defence")]
 SHOWN = re.compile(r"`((?:tests|src)/[\w/]+\.py)::(\w+)`")

@@ -69,6 +69,7 @@ class State(enum.StrEnum):
     GONE = "gone"
     EXTERNAL = "external"
     DEAD = "dead"
+    ERASED = "erased"  # on request: nothing is kept of it, and nothing brings it back
     ACCEPTED = "accepted"  # the operator accepts that it can never be archived
 
 

@@ -52,7 +52,9 @@ STATUS_ROW: Shape = {
     "error": (str, NoneType),
     "archived_per_day": (list,),
 }
-COUNTS = {"pending", "failing", "not_ready", "archived", "gone", "external", "dead", "accepted", "quarantined"}
+COUNTS = {"pending", "failing", "not_ready", "archived", "gone", "external", "dead", "accepted", "quarantined"} | {
+    "erased"
+}
 
 
 def assert_shape(found: dict[str, Any], shape: Shape) -> None:

@@ -14,6 +14,7 @@ from recvault.app import bucket_setup, wiring
 from recvault.app.budgets import Budgets
 from recvault.app.source_status import Inquiry
 from recvault.app.transfer_setup import Equipment
+from recvault.custody import Records, honour
 from recvault.discovery.identity import Identity, tell_stranded
 from recvault.discovery.source import Source
 from recvault.dispatch.backfill import Asked, Backfill
@@ -21,7 +22,15 @@ from recvault.dispatch.call_desk import CallDesk
 from recvault.dispatch.calls_writer import LateCalls
 from recvault.dispatch.sync_pass import Pass, Work
 from recvault.dispatch.thread_pool import Threads
-from recvault.errors import ConfigError, EngineLost, Interrupted, RecvaultError, StoreRefused, StoreUnavailable
+from recvault.errors import (
+    ConfigError,
+    EngineLost,
+    Interrupted,
+    KeyRefused,
+    RecvaultError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from recvault.http import Limits, Session
 from recvault.ledger import Feed, Policy, running_daemon
 from recvault.log.lines import get_logger, redact_text
@@ -140,6 +149,8 @@ class Runtime(Equipment, Inquiry):
         self.ledger  # noqa: B018 - opened before anything else: without it nothing is begun
         sources = self.usable(names, report)
         store_error = self.store_error()
+        if store_error is None:
+            self.honour_erasures()
         with (
             Threads(lists_at_once or max(1, len(sources)), "discover", self.stop) as listers,
             self._executor(self) as executor,
@@ -238,6 +249,19 @@ class Runtime(Equipment, Inquiry):
         except (StoreUnavailable, StoreRefused, ConfigError) as error:
             return error
         return None
+
+    def honour_erasures(self) -> None:
+        """Honour the bucket's tombstones, at the start of a pass.
+
+        If the bucket cannot be read, nothing is put either, and the next pass asks again.
+        """
+        records = Records(store=self.store, prefix=self.keys.prefix)
+        try:
+            self.stop.attend(lambda: honour(self.ledger, records, self.clock()))
+        except Interrupted:
+            return
+        except (StoreUnavailable, StoreRefused, KeyRefused, ConfigError) as error:
+            log.warning("erasures.unread", error=str(error))
 
     def listed(self, name: str) -> Source:
         """Return a source ready for requests. ConfigError if it cannot be set up."""

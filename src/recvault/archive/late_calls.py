@@ -70,3 +70,15 @@ def read_calls(body: bytes) -> Iterator[LateCall]:
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"it is not a line of call facts: {error}") from error
         yield LateCall(provider=provider, account_id=account_id, recording_id=recording_id, call=call)
+
+
+def read_lines(body: bytes) -> Iterator[tuple[tuple[str, str, str] | None, bytes]]:
+    """Yield each line of an object as it is, and whose it is; None for a line that is none of recvault's."""
+    for line in body.splitlines(keepends=True):
+        try:
+            document = json.loads(line)
+            provider, account_id, recording_id = (document[name] for name in ("provider", "account_id", "recording_id"))
+        except (KeyError, TypeError, ValueError, RecursionError):
+            yield None, line
+        else:
+            yield (str(provider), str(account_id), str(recording_id)), line

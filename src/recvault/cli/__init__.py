@@ -28,6 +28,7 @@ VERBS = {
     "decrypt": "Decrypt an encrypted recording and verify the plaintext.",
     "demo": "Archive from simulated providers into a built-in S3 server.",
     "enrich": "Ask who called whom, for recordings that are archived already.",
+    "erase": "Delete recordings for good, on request, so that they stay erased.",
     "export": "Write recordings into a folder to hand over: BagIt, WebDataset or Lhotse.",
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
     "find": "Find recordings in the bucket: by number, call, time and source; no ledger is needed.",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recvault.ledger import Feed, dead_daemon, running_daemon
 from recvault.ledger.lateness import Late, late_fact, offered_fact
@@ -82,6 +82,7 @@ class Overview:
     days: list[ArchivedDay]
     hand: Hand
     missed: list[Missed] = field(default_factory=list)
+    open_erasures: list[dict[str, Any]] = field(default_factory=list)  # path, why, until
     offered_since: dict[tuple[str, str], datetime] = field(default_factory=dict)  # by source and account
     has_catalog: bool = False  # whether the daemon is to write one
     catalog_written_at: datetime | None = None
@@ -129,6 +130,7 @@ def look(inquiry: Inquiry, now: datetime, name: str | None = None) -> Overview:
         days=_days(inquiry, now, name) if known else [],
         hand=_hand(inquiry, feeds) if known else Hand(),
         missed=list(_missed(inquiry, feeds)) if known else [],
+        open_erasures=inquiry.ledger.custody.open_erasures() if known else [],
         offered_since=dict(_offered(inquiry, feeds)) if known else {},
         has_catalog=inquiry.settings.catalog.enabled,
         catalog_written_at=_catalog_written_at(inquiry) if known else None,

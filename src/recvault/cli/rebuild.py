@@ -38,6 +38,7 @@ def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: boo
         rebuilt = _made(runtime, on_read, earlier).run(set_aside=set_aside)
         if not rebuilt.interrupted:
             runtime.note_archive()
+            runtime.honour_erasures()
     if as_json:
         print_json(rebuilt.document())
     else:

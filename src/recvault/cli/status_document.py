@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from recvault.ledger import Feed
 
 SCHEMA = "recvault/status/v1"
-COUNTS = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "accepted", "quarantined")
+_STATES = ("pending", "failing", "not_ready", "archived", "gone", "external", "dead", "accepted")
+COUNTS = (*_STATES, "erased", "quarantined")
 
 
 def document(overview: Overview, failing: list[dict[str, Any]] | None) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def document(overview: Overview, failing: list[dict[str, Any]] | None) -> dict[s
             }
             for each in overview.missed
         ],
+        "open_erasures": overview.open_erasures,
         **({} if failing is None else {"failure_reasons": failing}),
     }
 

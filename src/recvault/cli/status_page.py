@@ -189,6 +189,7 @@ def _hand(overview: Overview) -> list[str]:
     hand, missed = overview.hand, [cell(each.words) for each in overview.missed]
     found = overview.offered_since.items()
     missed += [cell(f"{name} {account_id}: {offered_words(oldest)}") for (name, account_id), oldest in found]
+    missed += _erasures(overview)
     if not hand:
         return missed
     counts = [(hand.dead, "dead"), (hand.failing, "failing"), (hand.quarantined, "in quarantine")]
@@ -198,6 +199,16 @@ def _hand(overview: Overview) -> list[str]:
     if hand.reasons:
         lines.append(cell("most often: " + ", ".join(f"{reason} {count:,}" for reason, count in hand.reasons)))
     return [*lines, *missed]
+
+
+def _erasures(overview: Overview) -> list[str]:
+    """Say how many erasures are not complete, and why the first is not."""
+    if not overview.open_erasures:
+        return []
+    first, count = overview.open_erasures[0], len(overview.open_erasures)
+    until = f" until {first['until']}" if first.get("until") else ""
+    words = f"{count:,} {'erasure is' if count == 1 else 'erasures are'} not complete ({first['why']}{until})"
+    return [cell(f"{words}: `recvault erase --due` tries again")]
 
 
 def series(overview: Overview) -> list[bars.Series]:

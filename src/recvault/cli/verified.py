@@ -117,6 +117,8 @@ def _besides(result: Result) -> Iterator[str]:
         yield f"not checked: {error}"
     if result.unanswered_total:
         yield f"{_many(result.unanswered_total, 'question')} got no answer: run verify again later"
+    if result.erased:
+        yield f"{_many(result.erased, 'recording')} erased on request: nothing is expected of them"
     if result.made_due:
         yield f"{_many(result.made_due, 'recording')} made due: the next `recvault sync` restores what is missing"
     if result.unproven:

@@ -133,6 +133,7 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
             f"there is no ledger {runtime.settings.ledger.path} to compare the bucket with",
             "correct ledger.path; if the ledger is lost, `recvault rebuild` makes a new one from the bucket",
         )
+    runtime.honour_erasures()
     ledger, settings = runtime.ledger, runtime.settings
     sources = tuple(dict.fromkeys(names)) or None
     asked = names or ([source.name for source in settings.sources] if window.since or window.until else ())
@@ -147,6 +148,7 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
         stop=runtime.stop,
         clock=runtime.clock,
         repair=repair,
+        erased=ledger.custody.count_buried(),
     )
 
 

@@ -5,6 +5,7 @@ of who acted, `events/` names the account. All have one
 chain of manifests, `manifests/provider=recvault/account=custody/`, which lists them daily, whoever wrote them.
 """
 
+from recvault.custody.honouring import honour, in_force
 from recvault.custody.records import (
     JSON_TYPE,
     LINES_TYPE,
@@ -15,7 +16,15 @@ from recvault.custody.records import (
     read_record,
     record_key,
 )
-from recvault.custody.tombstones import Tombstones, buried, done_path, is_done, tombstone_path
+from recvault.custody.tombstones import (
+    Tombstone,
+    Tombstones,
+    buried,
+    done_path,
+    is_done,
+    read_tombstone,
+    tombstone_path,
+)
 
 __all__ = [
     "JSON_TYPE",
@@ -23,12 +32,16 @@ __all__ = [
     "Record",
     "RecordSchema",
     "Records",
+    "Tombstone",
     "Tombstones",
     "buried",
     "done_path",
+    "honour",
+    "in_force",
     "is_done",
     "is_record",
     "read_record",
+    "read_tombstone",
     "record_key",
     "tombstone_path",
 ]

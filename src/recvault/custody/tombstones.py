@@ -3,20 +3,38 @@
     erasures/provider=…/account=…/ID.json        put before anything is deleted
     erasures/provider=…/account=…/ID.done.json   put when all is deleted
 
-A tombstone has no phone number and no name of a person. Its path alone says whose it is: a listing is enough to honour
-it.
+A tombstone has no phone number and no name of a person. One that was put although something kept its recording (a hold,
+a lock) says so under `refused`: until its erasure is done, the recording is archived like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recvault.archive import ERASURES
+from recvault.archive import ERASURES, unescape
 from recvault.custody.records import Record, Records, RecordSchema, record_key
+from recvault.errors import KeyRefused, TooLarge
 
 _DONE = ".done"
+_PATH = re.compile(rf"{ERASURES}provider=([^/]+)/account=([^/]+)/([^/]+)\.json")
+Identity = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """One as it was put; `document` is empty if it cannot be read, and then it is in force."""
+
+    path: str
+    identity: Identity
+    document: Mapping[str, Any]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether something kept its recording when it was put."""
+        return bool(self.document.get("refused"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +49,46 @@ class Tombstones:
         return cls(frozenset(records.paths(ERASURES)))
 
     def __contains__(self, identity: object) -> bool:
-        """Whether the recording of a (provider, account, recording id) is erased, or to be erased."""
+        """Whether the recording of a (provider, account, recording id) has one."""
         return bool(self.paths) and isinstance(identity, tuple) and tombstone_path(*identity) in self.paths
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the paths of the tombstones themselves."""
+        return (each for each in sorted(self.paths) if not is_done(each))
+
+    def is_open(self, path: str) -> bool:
+        """Whether the erasure of a tombstone is not complete."""
+        return done_path(path) not in self.paths
 
     @property
     def open(self) -> list[str]:
         """The paths of tombstones whose erasure is not complete."""
-        return sorted(each for each in self.paths if not is_done(each) and done_path(each) not in self.paths)
+        return [each for each in self if self.is_open(each)]
+
+
+def read_tombstone(records: Records, path: str) -> Tombstone | None:
+    """Read a tombstone; None if there is none, or if it does not say whose it is. Its path does, unless shortened."""
+    document: Mapping[str, Any] = {}
+    try:
+        record = records.read(path)
+        if record is None:
+            return None
+        if record.schema == RecordSchema.TOMBSTONE:
+            document = record.document
+    except (KeyRefused, TooLarge, ValueError):
+        pass  # what its path says is honoured
+    identity = identity_of(path) or _said(document)
+    return Tombstone(path=path, identity=identity, document=document) if identity else None
+
+
+def identity_of(path: str) -> Identity | None:
+    """Return whose tombstone is at a path; None if the path shortens it."""
+    found = _PATH.fullmatch(path)
+    names = [unescape(each) for each in found.groups()] if found else []
+    if len(names) != 3 or None in names:
+        return None
+    provider, account_id, recording_id = map(str, names)
+    return provider, account_id, recording_id
 
 
 def tombstone_path(provider: str, account_id: str, recording_id: str) -> str:
@@ -56,7 +107,14 @@ def is_done(path: str) -> bool:
     return path.endswith(f"{_DONE}.json")
 
 
-def buried(record: Record) -> Iterator[Mapping[str, Any]]:
-    """Yield what a tombstone says of each object that it deletes: `key`, `sha256` and `bytes`."""
-    if record.schema == RecordSchema.TOMBSTONE:
-        yield from (each for each in record.document.get("erased") or () if isinstance(each, dict))
+def buried(records: Iterable[Record]) -> Iterator[Mapping[str, Any]]:
+    """Yield what the tombstones in force say of each object that they delete: `key`, `sha256` and `bytes`."""
+    found = {each.path: each for each in records}
+    for path, record in found.items():
+        if record.schema == RecordSchema.TOMBSTONE and (not record.document.get("refused") or done_path(path) in found):
+            yield from (each for each in record.document.get("erased") or () if isinstance(each, dict))
+
+
+def _said(document: Mapping[str, Any]) -> Identity | None:
+    said = [document.get(name) for name in ("provider", "account_id", "recording_id")]
+    return (str(said[0]), str(said[1]), str(said[2])) if all(isinstance(each, str) for each in said) else None

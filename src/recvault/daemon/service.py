@@ -94,6 +94,8 @@ class DaemonService:
         error = runtime.store_error()
         if error is not None and with_bucket:
             raise error
+        if error is None:
+            runtime.honour_erasures()
         self._work = runtime.work(
             sources, self._executor, report, Observers(self._metrics, _Waker(self._wake)), rest_seconds=_REST_SECONDS
         )
@@ -255,6 +257,7 @@ class DaemonService:
         """A source's poll: list its accounts, then its own recordings. Each sub-account has its own job."""
 
         def poll() -> None:
+            self.runtime.honour_erasures()
             accounts = self.work.listing.accounts(source)
             if not accounts:
                 return

@@ -1,12 +1,13 @@
 """What is known about every recording, in SQLite through sqlite-utils: registered, due, leased, settled.
 
-Invariants, at any time: every registered recording is pending, archived, gone, external, dead or accepted, never
-forgotten; a recording that is not final at the provider is re-read by id until it is. A watermark never moves backward.
-The ledger may be lost: `rebuild` makes a new one from the bucket. Without it, recvault lists and downloads everything
-again to compare it with the bucket. No byte is written twice.
+Invariants, at any time: every registered recording is pending, archived, gone, external, dead, accepted or erased,
+never forgotten; a recording that is not final at the provider is re-read by id until it is. A watermark never moves
+backward. The ledger may be lost: `rebuild` makes a new one from the bucket. Without it, recvault lists and downloads
+everything again to compare it with the bucket. No byte is written twice.
 """
 
 from recvault.ledger.book import Ledger
+from recvault.ledger.custody_records import Burial
 from recvault.ledger.daemon_lock import (
     DaemonLock,
     DaemonTrouble,
@@ -36,6 +37,7 @@ __all__ = [
     "RECONCILE",
     "RECONCILE_PART",
     "ArchivedDay",
+    "Burial",
     "Carrier",
     "Chain",
     "DaemonLock",

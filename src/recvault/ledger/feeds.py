@@ -72,6 +72,7 @@ class StateCounts:
     external: int = 0
     dead: int = 0
     accepted: int = 0
+    erased: int = 0
     quarantined: int = 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recvault.ledger.call_lists import SCHEMA as _CALL_LISTS
 from recvault.ledger.custody_records import SCHEMA as _LISTED_RECORDS
+from recvault.ledger.custody_records import TOMBSTONES as _TOMBSTONES
 from recvault.ledger.database import Database, Migrations
 from recvault.ledger.editions import SCHEMA as _EDITIONS
 from recvault.ledger.hours import SCHEMA as _HOURS
@@ -383,9 +384,16 @@ def hours(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def tombstones(db: Database) -> None:
+    """Add which recordings are erased: no list brings them back."""
+    for statement in _TOMBSTONES:
+        db.execute(statement)
+
+
 _LATER = (
     *(sidecar_sums, quarantine_by_recording, looked_for_in_vain, process_deaths, whose_failure, accounts_by_id),
     *(editions, how_long_in_doubt, notices, calls, call_facts, uncatalogued, failing_call_lists, listed_records),
-    *(pruned, hours),
+    *(pruned, hours, tombstones),
 )
 KNOWN = frozenset(each.__name__ for each in (first, second, third, fourth, fifth, *_LATER))

@@ -73,14 +73,16 @@ def _identity(row: Row) -> tuple[str, str, str]:
 
 
 def _settled(db: Database, listed: Sequence[Recording]) -> set[tuple[str, str, str]]:
-    """Return the archived ones, about which no list can add anything: most of what a poll meets."""
+    """Return the archived ones, about which no list can add anything: most of what a poll meets; and the erased."""
     ids = json.dumps([recording.recording_id for recording in listed])
     return set(db.execute(_SETTLED, [ids]).fetchall())
 
 
 _SETTLED = """
     SELECT provider, account_id, recording_id FROM recordings
-    WHERE recording_id IN (SELECT value FROM json_each(?)) AND state='archived'
+    WHERE recording_id IN (SELECT value FROM json_each(?1)) AND state='archived'
+    UNION ALL
+    SELECT provider, account_id, recording_id FROM tombstones WHERE recording_id IN (SELECT value FROM json_each(?1))
 """
 
 _ADDED = "SELECT id, state, provider, account_id, recording_id FROM recordings WHERE id > ?"

@@ -1,6 +1,7 @@
 """List a time range of some sources again, and register what polls missed.
 
-Nothing is transferred and the bucket is not used: what is found becomes due, and `sync` or the daemon archives it.
+Nothing is transferred, and of the bucket only tombstones are read: what is found becomes due, and `sync` or the daemon
+archives it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def reconcile(
     """Reconcile a window of these sources; without `since`, it begins `reconcile_window` before now."""
     report = Report(command="reconcile", started_at=runtime.clock())
     runtime.ledger  # noqa: B018 - opened first: without a ledger nothing is begun
+    runtime.honour_erasures()
     sources = runtime.usable(names, report)
     with Threads(max(1, len(sources)), "reconcile", runtime.stop) as listers:
         work = runtime.work(sources, listers, report, observer or Observer(), asks_calls=False)

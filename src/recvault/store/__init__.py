@@ -23,6 +23,7 @@ from recvault.store.protocol import (
     Replacer,
     Stored,
 )
+from recvault.store.removal import Lock, Remover, StoredVersion
 
 __all__ = [
     "SMALL_MOST",
@@ -32,6 +33,7 @@ __all__ = [
     "Foreign",
     "Inspection",
     "Listed",
+    "Lock",
     "Notice",
     "ObjectPart",
     "ObjectStore",
@@ -39,7 +41,9 @@ __all__ = [
     "Put",
     "Question",
     "Reader",
+    "Remover",
     "Replacer",
     "StoreFacts",
     "Stored",
+    "StoredVersion",
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from recvault.errors import TooLarge
 from recvault.store.facts import StoreFacts
 from recvault.store.inspection import Inspection
+from recvault.store.removal import Remover
 
 if TYPE_CHECKING:
     from recvault.store.s3.bounds import Sink
@@ -200,6 +201,9 @@ class Bucket(ObjectStore, Protocol):
 
     def replacer(self, retention_days: int | None = None) -> Replacer:
         """Return what replaces objects. `retention_days`: each version is locked that long, not by the default."""
+
+    def remover(self) -> Remover:
+        """Return what custody's commands delete and hold by."""
 
     def inspection(self, clock: Callable[[], datetime]) -> Inspection:
         """Return the questions of `check` that are specific to this kind of store."""

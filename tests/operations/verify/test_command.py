@@ -48,7 +48,7 @@ def test_all_is_well(rig: Rig) -> None:
     assert "every byte of 12 recordings was read" in deep.stdout
     found = document.document
     assert found["schema"] == "recvault/verify/v1"
-    counts = dict.fromkeys(("missing", "different", "orphan_media", "unknown", "uncommitted"), 0)
+    counts = dict.fromkeys(("missing", "different", "orphan_media", "unknown", "uncommitted", "erased"), 0)
     assert found["counts"] == {"checked": 12, "ok": 12, **counts}
     assert (found["outcome"], found["differences"], found["read"]["seed"]) == ("ok", [], 3)
     assert [each.stderr for each in (plain, deep, document)] == ["", "", ""]

@@ -20,7 +20,7 @@ from recvault.ledger import Ledger
 from recvault.ledger.uncatalogued import CATALOG_WRITTEN_AT
 from recvault.models import JSON, stamp
 from recvault.operations.catalog.catalog_summary import CatalogSummary
-from recvault.operations.catalog.month_files import MonthFiles, rows_of
+from recvault.operations.catalog.month_files import MonthFiles, removal, rows_of
 from recvault.operations.catalog.swapping import Swapping
 from recvault.operations.manifests import text
 from recvault.shutdown import Stop
@@ -50,14 +50,14 @@ class Catalog:
     most: int = MOST
 
     @classmethod
-    def of(cls, runtime: Runtime, *, threads: int) -> Catalog:
+    def of(cls, runtime: Runtime, *, threads: int, ledger: Ledger | None = None) -> Catalog:
         """Build from a configuration's ledger and buckets. Raises ConfigError if the extra is not installed."""
         spawned.require()
         settings = runtime.settings.catalog
         store = runtime.catalog_store
         key = settings.numbers_key.resolve().encode() if settings.numbers_key else b""
         return cls(
-            ledger=runtime.ledger,
+            ledger=ledger or runtime.ledger,
             store=runtime.store,
             catalog_store=store,
             replacer=store.replacer(settings.retention_days),
@@ -88,10 +88,24 @@ class Catalog:
         self.ledger.remember(CATALOG_WRITTEN_AT, stamp(summary.finished_at))
         return summary
 
+    def key(self, month: str) -> str:
+        """Return the key of a month's file."""
+        return f"{self.keys.prefix}{CATALOG}recordings/month={month}/recordings.parquet"
+
+    def months(self) -> set[str]:
+        """Return the months that the catalog has."""
+        return _Run(self, CatalogSummary(started_at=self.clock()), None).months_there()
+
+    def forget(self, erased: Iterable[tuple[tuple[str, str, str], datetime]]) -> list[str]:
+        """Write the months of erased recordings again without them; return the keys that were written."""
+        summary = CatalogSummary(started_at=self.clock())
+        _Run(self, summary, None).without(erased)
+        return [each.key for each in summary.written]
+
 
 class _Run:
-    def __init__(self, parts: Catalog, summary: CatalogSummary, readers: Executor) -> None:
-        self._parts, self._summary, self._readers = parts, summary, readers
+    def __init__(self, parts: Catalog, summary: CatalogSummary, readers: Executor | None) -> None:
+        self._parts, self._summary, self._readers = parts, summary, readers or ThreadPoolExecutor(1)
         self._serial = count()
 
     # -- what the queue says -------------------------------------------------------------------------------------------
@@ -142,6 +156,17 @@ class _Run:
         swapping.days(days, before)
         swapping.describe()
 
+    def without(self, erased: Iterable[tuple[tuple[str, str, str], datetime]]) -> None:
+        """Take recordings out of the months that the catalog has."""
+        there = self.months_there()
+        with self._temporary() as folder:
+            files = MonthFiles(Path(folder))
+            for identity, created_at in erased:
+                if (month := f"{created_at:%Y-%m}") in there:
+                    files.row(month, removal(identity, created_at, next(self._serial)))
+            files.close()
+            self._merge(files, Path(folder))
+
     def _new_calls(self) -> list[str]:
         keys = [each.key for each in self._parts.store.list(self._parts.keys.prefix + CALLS)]
         joined = self._parts.ledger.uncatalogued.joined() if keys else set()
@@ -163,7 +188,7 @@ class _Run:
         with self._temporary() as folder:
             swapping = self._swapping(Path(folder))
             before = swapping.earlier_days()
-            there = swapping.versions(self._months_there())  # before the sidecars: what is put later is merged
+            there = swapping.versions(self.months_there())  # before the sidecars: what is put later is merged
             files = MonthFiles(Path(folder))
             calls = [each.key for each in self._parts.store.list(self._parts.keys.prefix + CALLS)]
             for values in self._call_facts(calls):
@@ -181,7 +206,7 @@ class _Run:
             swapping.describe()
         queue.clear_through(last, calls)
 
-    def _months_there(self) -> set[str]:
+    def months_there(self) -> set[str]:
         keys = (each.key for each in self._parts.catalog_store.list(f"{self._parts.keys.prefix}{CATALOG}recordings/"))
         return {key.split(_MONTH)[1].partition("/")[0] for key in keys if _MONTH in key}
 

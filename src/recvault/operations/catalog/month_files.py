@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 from recvault.catalog import flatten
-from recvault.models import JSON
+from recvault.models import JSON, stamp
 
 _EVERY = "all"
 
@@ -58,6 +59,20 @@ class MonthFiles:
         if path.name not in self._open:
             self._open[path.name] = gzip.GzipFile(path, "wb", compresslevel=1)
         self._open[path.name].write(flatten.encoded(values))
+
+
+def removal(identity: tuple[str, str, str], created_at: datetime, serial: int) -> JSON:
+    """Return a row that removes a recording from its month, whenever it was archived."""
+    names = dict(zip(flatten.IDENTITY, identity, strict=True))
+    ever = "9999-12-31T00:00:00.000000Z"
+    return {
+        **names,
+        "created_at": stamp(created_at),
+        "archived_at": ever,
+        "edition": 1,
+        "serial": serial,
+        "moved": True,
+    }
 
 
 def rows_of(values: JSON, *, edition: int, serial: int, earlier_month: str | None) -> Iterable[tuple[str, JSON]]:

@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from recvault.archive import RECORDS, SIDECAR_SUFFIX, Sidecar
+from recvault.archive import ERASURES, RECORDS, SIDECAR_SUFFIX, Sidecar
 from recvault.custody import buried, is_record, read_record
 from recvault.errors import UnknownName
 from recvault.ledger import KeySet
@@ -142,15 +142,18 @@ class _Check:
 
     def _records(self) -> Iterator[str]:
         """Yield the paths of custody's records; remember what tombstones name."""
+        stones = []
         for beginning in RECORDS:
             for path in self._files(beginning.rstrip("/")):
                 try:
-                    for each in buried(read_record(path, self._read(path) or b"")):
-                        self._erased[str(each.get("sha256"))].append(str(each.get("key")))
+                    record = read_record(path, self._read(path) or b"")
                 except ValueError as error:
                     self._checked.found("unknown", path, str(error))
-                else:
-                    yield path
+                    continue
+                stones += [record] if beginning == ERASURES else []
+                yield path
+        for each in buried(stones):
+            self._erased[str(each.get("sha256"))].append(str(each.get("key")))
 
     def _is_erased(self, entry: Entry) -> bool:
         """Whether a tombstone names it; keys begin with the archive's prefix, which a copy does not have."""

@@ -96,6 +96,7 @@ HINTS: Mapping[str, str] = {
     "ledger stored it, keep it; otherwise move it away",
     "media.waits": "its recording is retried until its missing formats are given up: see `recvault show {id}`",
     "media.not_named": "the sidecar of its recording does not name it: compare, and move it away",
+    "object.erased": "`recvault erase --recording {id} --reference TEXT` deletes it",
     "object.foreign": "recvault did not write it: move it out of the archive's prefix",
     "sidecar.not_in_ledger": "the ledger does not know it, perhaps because an earlier ledger was lost: `recvault "
     "rebuild` makes a new one",

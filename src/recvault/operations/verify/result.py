@@ -34,6 +34,7 @@ class Result:
     orphan_media: int = 0
     uncommitted: int = 0
     unknown: int = 0
+    erased: int = 0  # on request; nothing is expected of them
     media: int = 0
     objects: int = 0  # listed
     read_recordings: int = 0  # completely read
@@ -116,8 +117,8 @@ class Result:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts for scripts. missing and different count recordings, the last three count objects."""
-        names = ("checked", "ok", "missing", "different", "orphan_media", "unknown", "uncommitted")
+        """The counts for scripts. missing and different count recordings, the next three count objects."""
+        names = ("checked", "ok", "missing", "different", "orphan_media", "unknown", "uncommitted", "erased")
         return {name: getattr(self, name) for name in names}
 
     def document(self) -> JSON:

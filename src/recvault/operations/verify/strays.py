@@ -24,6 +24,7 @@ from recvault.store import Listed, Reader
 YOUNG = timedelta(hours=1)  # younger media may be waiting for their sidecar
 
 Row = dict[str, Any]
+_ERASED = "its recording is erased, but this object is still there, or there again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,8 @@ class Strays:
             elif row is None:
                 words = "neither a sidecar nor the ledger names it"
                 self._tell(DifferenceKind.ORPHAN_MEDIA, each.key, "media.no_recording", words)
+            elif row["state"] == State.ERASED:
+                self._tell(DifferenceKind.UNKNOWN, each.key, "object.erased", _ERASED, row)
             elif row["state"] == State.ARCHIVED:
                 words = "the sidecar of its recording does not name it"
                 self._tell(DifferenceKind.ORPHAN_MEDIA, each.key, "media.not_named", words, row)
@@ -141,6 +144,8 @@ def _standing(key: str, rows: list[Row], editions: list[Row]) -> tuple[str, str]
         return "sidecar.second", f"the ledger has the sidecar of its recording as {row['sidecar_key']}"
     if row["state"] == State.ARCHIVED or row["next_attempt_at"]:
         return "", ""
+    if row["state"] == State.ERASED:
+        return "object.erased", _ERASED
     reason = "sidecar.unproven" if _is_unproven(row) else "sidecar.not_settled"
     return reason, f"the ledger has its recording as {row['state']}"
 

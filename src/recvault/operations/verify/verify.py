@@ -74,6 +74,7 @@ class Verify:
     stop: Stop
     clock: Callable[[], datetime]
     repair: bool = False
+    erased: int = 0  # recordings that tombstones name
     range_least: int = _RANGE_LEAST
     elsewhere: Elsewhere | None = None  # other processes that check
     on_begin: Callable[[Result], None] = lambda result: None
@@ -85,6 +86,7 @@ class Verify:
         """Check everything. Raises if the bucket or the ledger as a whole fails."""
         self.result = Result(started_at=self.clock(), sample=self.sample, expected=self.expectations.count)
         self.result.requests = self.reader.requests
+        self.result.erased = self.erased
         self._room = threading.Semaphore(self.workers * _AHEAD)
         self.on_begin(self.result)
         try:

@@ -27,6 +27,7 @@ from recvault.store.local.folder import (
 from recvault.store.local.key_order import KeyRange, files
 from recvault.store.local.linker import CHUNK, Linker, hashed
 from recvault.store.local.local_reader import LocalReader
+from recvault.store.local.local_remover import LocalRemover
 from recvault.store.local.local_replacer import LocalReplacer
 from recvault.store.protocol import SMALL_MOST, Body, ObjectPart, Put, Stored, too_large
 
@@ -162,6 +163,10 @@ class LocalStore:
     def swap(self, put: Put, may: Callable[[], bool]) -> bool:
         """Write an object, replacing any, if `may` says so, asked with its folder locked."""
         return self._linker.replace(put, may)
+
+    def remover(self) -> LocalRemover:
+        """See Bucket.remover."""
+        return LocalRemover(self)
 
     def inspection(self, clock: Callable[[], datetime]) -> DirectoryInspection:
         """See Bucket.inspection."""

@@ -42,6 +42,7 @@ from recvault.store.s3.options import WriteOptions
 from recvault.store.s3.pulling import pulled
 from recvault.store.s3.reader import S3Reader
 from recvault.store.s3.replacer import S3Replacer
+from recvault.store.s3.s3_remover import S3Remover
 from recvault.store.s3.straight import Straight
 
 _TIMES = 3
@@ -209,6 +210,10 @@ class S3Store:
     def replacer(self, retention_days: int | None = None) -> S3Replacer:
         """See Bucket.replacer."""
         return S3Replacer(self, self._stop, retention_days)
+
+    def remover(self) -> S3Remover:
+        """See Bucket.remover."""
+        return S3Remover(self)
 
     def inspection(self, clock: Callable[[], datetime]) -> BucketInspection:
         """See Bucket.inspection."""
