@@ -250,6 +250,21 @@ def test_nothing_is_accepted_after_a_shutdown(runtime: Runtime, batched: Batched
     assert running(runtime) == 0
 
 
+def test_a_job_that_a_shutdown_ended_takes_no_place(
+    runtime: Runtime, batched: Batched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that is ended just before its permit is requested is drained, and no permit is taken for it."""
+    ask = batched._ask
+
+    def late(waiting: Any) -> None:
+        batched.shutdown()
+        ask(waiting)
+
+    monkeypatch.setattr(batched, "_ask", late)
+    [future] = given(batched, 1)
+    assert (getattr(future.result(10), "reason", ""), running(runtime)) == (DRAINED, 0)
+
+
 def test_a_thread_that_makes_no_progress_loses_its_job(batched: Batched, engine: Engine) -> None:
     """The job of a hanging thread is reported as lost, to run alone; its carrier continues."""
     [future] = given(batched, 1)

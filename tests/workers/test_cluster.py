@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from recvault.config.settings import TransferSettings
 from recvault.errors import EngineLost, WorkerLost
 from recvault.shutdown import Stop
+from recvault.workers import carrier
 from recvault.workers import cluster as module
 from recvault.workers.cluster import Cluster
 from recvault.workers.link import Heartbeat, Link
@@ -110,8 +112,7 @@ def test_a_worker_that_stays_paused_is_dropped_until_it_runs(cluster: Cluster, l
     assert "the worker a is paused" in cluster._words()
     link.seen["a"] = Heartbeat(60.0)
     cluster._compare(link.seen, started + module._HUNG_SECONDS + 3)
-    for thread in [each for each in threading.enumerate() if each.name == "vet"]:
-        thread.join()
+    vetted()
     assert sorted(cluster._workers) == ["a", "b"]
 
 
@@ -160,3 +161,95 @@ def test_the_link_says_whether_a_worker_runs() -> None:
     made = object.__new__(Link)
     made._client = cast("Any", Client())
     assert made.heartbeats(1.0) == {"a": Heartbeat(1.0), "b": Heartbeat(2.0, is_running=False), "c": Heartbeat(3.0)}
+
+
+def test_a_shutdown_ends_each_call(cluster: Cluster, link: FakeLink) -> None:
+    """Calls that are with a worker, were lost with one, or wait for one end; nothing more is accepted."""
+    running, orphan = cluster.submit(print), cluster.submit(print)
+    [lost] = link.workers["b"].given
+    assert lost.cancel()
+    for address in link.seen:
+        link.seen[address] = Heartbeat(2.0, is_running=False)
+    for worker in cluster._workers.values():
+        worker.is_running = False
+    waiting = cluster.submit(print)
+    assert (len(cluster._orphans), len(cluster._held)) == (1, 1)
+    cluster.shutdown()
+    assert [type(each.exception(0)) for each in (running, orphan, waiting)] == [EngineLost] * 3
+    with pytest.raises(RuntimeError, match="is shut down"):
+        cluster.submit(print)
+
+
+def test_a_silent_worker_that_answers_again_is_used(cluster: Cluster, link: FakeLink) -> None:
+    """A worker that was dropped because it gave no sign of life is asked again once it gives one, and not before."""
+    started = time.monotonic()
+    link.seen["a"] = Heartbeat(2.0)
+    for second in (0.0, module._HUNG_SECONDS + 2, module._HUNG_SECONDS + 3):
+        link.seen["b"] = Heartbeat(2.0 + second)
+        cluster._compare(link.seen, started + second)
+        vetted()
+    assert list(cluster._workers) == ["b"]
+    assert cluster._words() == "the worker a gives no sign of life"
+    link.seen["a"] = Heartbeat(40.0)
+    cluster._compare(link.seen, started + module._HUNG_SECONDS + 4)
+    vetted()
+    assert sorted(cluster._workers) == ["a", "b"]
+
+
+def test_a_paused_worker_does_not_count(cluster: Cluster, link: FakeLink) -> None:
+    """The number of workers is that of those that start calls; each change is told once."""
+    told: list[int] = []
+    cluster.on_width(told.append)
+    started = time.monotonic()
+    for number, is_running in enumerate((True, False, False, True)):
+        link.seen["a"] = Heartbeat(2.0 + number, is_running)
+        cluster._compare(link.seen, started)
+    assert told == [2, 1, 2]
+
+
+def test_without_threads_each_call_still_ends(
+    cluster: Cluster, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If no thread can be started, a worker that joins is asked later, and an order is sent all the same."""
+    asked: list[Any] = []
+    monkeypatch.setattr(link, "ask", lambda *args, **kwargs: asked.append(kwargs["workers"]))
+    link.seen["c"] = Heartbeat(1.0)
+    with monkeypatch.context() as patched:
+        no_more_threads(patched)
+        cluster._compare(link.seen, time.monotonic())
+        cluster.tell("run", "asked")
+    assert (sorted(asked), "c" in cluster._workers) == ([["a"], ["b"]], False)
+    cluster._compare(link.seen, time.monotonic())
+    vetted()
+    assert "c" in cluster._workers
+
+
+def test_a_worker_answers_while_it_lets_a_planner_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a planner's clients may take long; the worker's event loop goes on meanwhile."""
+    goes_on = threading.Event()
+    waited: list[bool] = []
+    monkeypatch.setattr(carrier, "let_go", lambda run: waited.append(goes_on.wait(20)))
+
+    async def both() -> None:
+        leaving = asyncio.ensure_future(module._let_go("run"))
+        await asyncio.sleep(0)  # it begins
+        goes_on.set()
+        await leaving
+
+    asyncio.run(both())
+    assert waited == [True]
+
+
+def vetted() -> None:
+    """Wait until all new workers were asked."""
+    for thread in [each for each in threading.enumerate() if each.name == "vet"]:
+        thread.join()
+
+
+def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process start no more threads."""
+
+    def refused(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)

@@ -143,13 +143,9 @@ def test_an_engine_that_takes_no_job_is_replaced() -> None:
 def test_a_process_that_may_start_no_thread_gives_jobs_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """If no thread can be started for it, the job is given back uncounted, and the next one tries again."""
     engines = Engines()
-
-    def refused(*_: Any, **__: Any) -> None:
-        raise RuntimeError("can't start new thread")
-
     with OnDemand(engines, 2, idle_seconds=3600) as executor:
         with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", refused)
+            no_more_threads(patched)
             assert isinstance(executor.submit(answer, JOB).exception(20), EngineLost)
         assert executor.submit(answer, JOB).result(20) == "done"
 
@@ -191,3 +187,54 @@ def test_a_job_that_was_cancelled_behind_it_ends_too() -> None:
             futures[2].result(20)
         blocked.set()
         assert [each.result(20) for each in futures[:2]] == [True, True]
+
+
+def no_more_threads(monkeypatch: pytest.MonkeyPatch, kind: type[threading.Thread] = threading.Thread) -> None:
+    """Let this process start no more threads of this kind."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(kind, "start", refused)
+
+
+@pytest.mark.parametrize("is_taken", [True, False], ids=["lost with a job", "takes no job"])
+def test_a_job_ends_although_nothing_can_end_its_engine(monkeypatch: pytest.MonkeyPatch, is_taken: bool) -> None:
+    """If no thread can be started to shut down a lost engine, its job ends all the same; it is shut down later."""
+    inner: Future[Any] = Future()
+    ended: list[str] = []
+
+    class Lost(Executor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            if not is_taken:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            return inner
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            ended.append("shut")
+
+    with OnDemand(Lost, 2, idle_seconds=3600) as executor:
+        executor._inner = Lost()
+        with monkeypatch.context() as patched:
+            no_more_threads(patched)
+            future = executor.submit(answer, JOB)
+            if is_taken:
+                inner.set_exception(EngineLost("the scheduler is gone"))
+            assert isinstance(future.exception(0), EngineLost)
+        assert (ended, executor.is_started) == ([], False)
+    assert ended == ["shut"]
+
+
+def test_without_a_timer_it_is_let_go_after_a_later_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the idle timer cannot be started, nothing fails, and the next job that ends starts it."""
+    engines, told = Engines(), threading.Event()
+    with OnDemand(engines, 2, idle_seconds=0.0) as executor:
+        with monkeypatch.context() as patched:
+            no_more_threads(patched, threading.Timer)
+            future = executor.submit(answer, JOB)
+            future.add_done_callback(lambda _: told.set())  # after the executor's own
+            assert (future.result(20), told.wait(20), executor.is_started) == ("done", True, True)
+            with executor._lock:
+                executor._rest(0.0)
+        assert executor.submit(answer, JOB).result(20) == "done"
+        until(lambda: not executor.is_started and engines.made[0].is_shut)

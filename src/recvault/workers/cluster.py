@@ -57,6 +57,7 @@ class Cluster(Executor):
         self._spec, self._stop = spec, stop
         self._workers: dict[str, _Worker] = {}
         self._refused: dict[str, str] = {}
+        self._silent: dict[str, float] = {}  # dropped for it, and their last heartbeat
         self._paused: set[str] = set()
         self._vetting: set[str] = set()
         self._held: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
@@ -64,6 +65,7 @@ class Cluster(Executor):
         self._told: Callable[[int], None] = lambda processes: None
         self._lost: EngineLost | None = None
         self._lock = threading.RLock()
+        self._is_shut = False
         self._ended = threading.Event()
         self._changed = threading.Event()
         self._empty_since = time.monotonic()
@@ -78,8 +80,8 @@ class Cluster(Executor):
 
     @property
     def processes(self) -> int:
-        """Number of workers, at least 1."""
-        return max(1, len(self._workers))
+        """Number of workers that start calls, at least 1."""
+        return max(1, sum(each.is_running for each in list(self._workers.values())))
 
     def on_width(self, told: Callable[[int], None]) -> None:
         """Call this now, and whenever the number of workers changes."""
@@ -91,6 +93,8 @@ class Cluster(Executor):
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:
+            if self._is_shut:
+                raise RuntimeError("the cluster is shut down: nothing more is sent to it")
             if self._lost is None:
                 self._held.append((future, fn, args))
         if self._lost is not None:
@@ -101,14 +105,18 @@ class Cluster(Executor):
     def tell(self, run: str, order: str) -> None:
         """Send an order to each worker; one that hangs delays no other."""
         for address in list(self._workers):
-            threading.Thread(target=self._say, args=[address, run, order], name="order", daemon=True).start()
+            thread = threading.Thread(target=self._say, args=[address, run, order], name="order", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads: one after the other
+                self._say(address, run, order)
 
     def _say(self, address: str, run: str, order: str) -> None:
         with contextlib.suppress(Exception):  # the worker may be gone
             self._link.ask(_tell, run, order, workers=[address], seconds=_ANSWER_SECONDS)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Disconnect; workers of our own cluster end."""
+        """Disconnect, and give back what has not ended; workers of our own cluster end."""
         if self._ended.is_set():
             return
         self._ended.set()
@@ -117,6 +125,9 @@ class Cluster(Executor):
                 self._link.ask(_let_go, self._spec.run, workers=list(self._workers), seconds=_LEAVE_SECONDS)
         if threading.current_thread() is not self._thread:
             self._thread.join(_LEAVE_SECONDS)
+        with self._lock:
+            self._is_shut = True
+        self._give_back(EngineLost(f"the connection to the cluster at {self._link.name} was closed"))
         self._link.close()
 
     # -- who carries what ----------------------------------------------------------------------------------------------
@@ -187,18 +198,28 @@ class Cluster(Executor):
         while self._orphans:
             address, future = self._orphans.popleft()
             _resolve(future, WorkerLost(f"at {address} was lost"))
+        processes = self.processes
         for worker in list(self._workers.values()):
             if worker.address not in seen:
                 self._drop(worker, "is gone")
             else:
                 self._look_at(worker, seen[worker.address], moment)
         self._paused = {address for address, each in seen.items() if not each.is_running}
-        for address in seen.keys() - self._workers.keys() - self._refused.keys() - self._vetting - self._paused:
+        self._silent = {
+            address: at for address, at in self._silent.items() if address in seen and seen[address].at == at
+        }
+        unusable = self._refused.keys() | self._silent.keys() | self._paused
+        for address in seen.keys() - self._workers.keys() - self._vetting - unusable:
             self._vetting.add(address)
-            threading.Thread(target=self._vet, args=[address, seen[address].at], name="vet", daemon=True).start()
+            try:
+                threading.Thread(target=self._vet, args=[address, seen[address].at], name="vet", daemon=True).start()
+            except RuntimeError:  # no more threads: it is asked after the next look
+                self._vetting.discard(address)
         for address in self._refused.keys() - seen.keys():
             del self._refused[address]
         self._changed.set()
+        if self.processes != processes:
+            self._told(self.processes)
         self._give()  # one may go on after a pause
 
     def _look_at(self, worker: _Worker, heard: Heartbeat, moment: float) -> None:
@@ -212,7 +233,7 @@ class Cluster(Executor):
         if not worker.is_running:
             self._drop(worker, f"was paused for {quiet:.0f} s: its memory is full")
             return
-        self._refused[worker.address] = "it gave no sign of life"
+        self._silent[worker.address] = heard.at
         self._drop(worker, f"gave no sign of life for {quiet:.0f} s")
 
     def _vet(self, address: str, seen: float) -> None:
@@ -252,6 +273,7 @@ class Cluster(Executor):
     def _words(self) -> str:
         """Say why there is no worker."""
         found = [f"the worker {address} is refused: {why}" for address, why in sorted(self._refused.items())]
+        found += [f"the worker {address} gives no sign of life" for address in sorted(self._silent)]
         found += [f"the worker {address} is paused: its memory is full" for address in sorted(self._paused)]
         return "; ".join(found) or "no worker has joined"
 
@@ -261,6 +283,12 @@ class Cluster(Executor):
         )
         with self._lock:
             self._lost = error
+        self._give_back(error)
+        self._changed.set()
+
+    def _give_back(self, error: EngineLost) -> None:
+        """End each call with this error."""
+        with self._lock:
             left = [each[0] for each in self._held] + [future for _, future in self._orphans]
             for worker in self._workers.values():
                 left += worker.under
@@ -270,7 +298,6 @@ class Cluster(Executor):
             self._orphans.clear()
         for future in left:
             _resolve(future, error)
-        self._changed.set()
 
 
 def joined(link: Link) -> list[str]:
@@ -329,4 +356,4 @@ async def _tell(run: str, order: str) -> None:
 
 
 async def _let_go(run: str) -> None:
-    carrier.let_go(run)
+    await asyncio.to_thread(carrier.let_go, run)  # it may wait for a call that makes its clients: heartbeats go on

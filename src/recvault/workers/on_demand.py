@@ -34,6 +34,7 @@ class OnDemand(Executor):
         self._idle_seconds = IDLE_SECONDS if idle_seconds is None else idle_seconds
         self._inner: Executor | None = None
         self._held: list[_Job] = []
+        self._to_end: list[Executor] = []  # of which no thread could be started to shut them down
         self._under = 0
         self._told: Callable[[int], None] = lambda processes: None
         self._lock = threading.RLock()
@@ -76,8 +77,11 @@ class OnDemand(Executor):
             self._rest(None)
             inner, self._inner = self._inner, None
             held, self._held = self._held, []
+            left, self._to_end = self._to_end, []
         for future, _, _ in held:
             future.cancel()
+        for each in left:
+            self._shut(each)
         if inner is not None:
             inner.shutdown(wait, cancel_futures=cancel_futures)
 
@@ -157,7 +161,8 @@ class OnDemand(Executor):
         if seconds is not None:
             self._timer = threading.Timer(seconds, self._let_go)
             self._timer.daemon = True
-            self._timer.start()
+            with contextlib.suppress(RuntimeError):  # no more threads: it is let go after a later job
+                self._timer.start()
 
     def _let_go(self) -> None:
         with self._lock:
@@ -166,12 +171,21 @@ class OnDemand(Executor):
                 self._drop(inner)
 
     def _drop(self, inner: Executor) -> None:
+        """Shut it down in a thread of its own. Raises nothing: a job may end after this."""
         with self._lock:
             if self._inner is not inner:
                 return
             self._inner = None
+            self._to_end.append(inner)
         log.info("engine.ended", processes=getattr(inner, "processes", 1))
-        threading.Thread(target=self._shut, args=[inner], name="engine-end", daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # no more threads: the next one to be dropped takes it along
+            threading.Thread(target=self._shut_all, name="engine-end", daemon=True).start()
+
+    def _shut_all(self) -> None:
+        with self._lock:
+            left, self._to_end = self._to_end, []
+        for each in left:
+            self._shut(each)
 
     def _shut(self, inner: Executor) -> None:
         with contextlib.suppress(Exception):
