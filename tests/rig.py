@@ -50,7 +50,7 @@ class Rig:
 
     def add_source(self, name: str, provider: str, account: Any, **options: Any) -> None:
         """Configure a source for one of the simulator's accounts."""
-        plain = {"account_sid", "project_id", "space", "api_key_sid", "auth_id", "account_id", "username"}
+        plain = {"account_sid", "project_id", "space", "api_key_sid", "auth_id", "account_id", "username", "client_id"}
         entry: dict[str, Any] = {"name": name, "provider": provider, "base_url": self.simulator.base_url}
         for key, value in account.credentials.items():
             entry[key] = value if key in plain else {"file": str(self._secret(name, key, value))}

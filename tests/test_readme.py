@@ -31,10 +31,22 @@ def test_every_configuration_in_it_loads(block: str) -> None:
     assert whole(block).sources
 
 
+MORE = {"plivo", "bandwidth", "ringcentral"}
+
+
 def test_it_shows_a_source_for_each_provider() -> None:
     """All providers are shown."""
     shown = {source.provider for block in BLOCKS for source in whole(block).sources}
-    assert shown == {"twilio", "twilio-legacy", "twilio-video", "telnyx", "signalwire", "plivo", "bandwidth"}
+    assert shown == {
+        "twilio",
+        "twilio-legacy",
+        "twilio-video",
+        "telnyx",
+        "signalwire",
+        "plivo",
+        "bandwidth",
+        "ringcentral",
+    }
 
 
 def anchors(path: Path) -> set[str]:

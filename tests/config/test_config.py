@@ -159,7 +159,7 @@ provider = "telnix"
         'config.toml:15: sources[0].poll_every: is not a duration, such as "90s", "5m", "26h", "7d" or "1h30m"',
         "config.toml:18: sources[1].name: is already the name of sources[0]",
         "config.toml:19: sources[1].provider: there is no provider called 'telnix' (did you mean 'telnyx'? "
-        "known: twilio, twilio-legacy, twilio-video, telnyx, signalwire, plivo, bandwidth)",
+        "known: twilio, twilio-legacy, twilio-video, telnyx, signalwire, plivo, bandwidth, ringcentral)",
     ]
 
 

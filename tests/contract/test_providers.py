@@ -8,6 +8,7 @@ from contract.simulated import Simulated
 from recvault.providers.bandwidth import Bandwidth
 from recvault.providers.base import Provider
 from recvault.providers.plivo import Plivo
+from recvault.providers.ringcentral import RingCentral
 from recvault.providers.signalwire import SignalWire
 from recvault.providers.telnyx import Telnyx
 from recvault.providers.twilio import Twilio
@@ -129,3 +130,11 @@ class TestBandwidth(ProviderContract):
     def _small_pages(self) -> Any:
         cast("Simulated", self.bench.service).switch(Switches(bandwidth_most=self.small_page))
         return super()._small_pages()
+
+
+class TestRingCentral(ProviderContract):
+    def service(self) -> Service:
+        return Simulated("ringcentral", "ringcentral", "main")
+
+    def provider(self, base_url: str) -> Provider:
+        return RingCentral(base_url, "main")

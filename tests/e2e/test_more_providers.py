@@ -1,4 +1,4 @@
-"""The providers beyond the first five, end to end: lists cut into windows, one request in twenty faulty."""
+"""The providers beyond the first five, end to end: lists in windows, tokens of a second, one request in 20 faulty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from strict_s3 import StrictS3
 COUNT = 200
 EVERY = timedelta(hours=17)  # so that they are spread over five months
 MOST_PASSES = 60
-KINDS: dict[str, tuple[Service, Api]] = {"plivo": ("plivo", "plivo"), "bandwidth": ("bandwidth", "bandwidth")}
+KINDS: dict[str, tuple[Service, Api]] = {
+    "plivo": ("plivo", "plivo"),
+    "bandwidth": ("bandwidth", "bandwidth"),
+    "ringcentral": ("ringcentral", "ringcentral"),
+}
 
 
 @pytest.mark.parametrize("provider", KINDS)
@@ -32,7 +36,7 @@ def test_each_recording_is_archived_once(
     monkeypatch.setattr(wiring, "Timing", functools.partial(Timing, backoff_base=0.001))
     monkeypatch.setattr(Bandwidth, "page_size", 30)  # as the simulated one, so that lists are full
     bucket, (kind, api) = strict_s3.bucket(), KINDS[provider]
-    with Simulator(seed=11, switches=Switches(stall_seconds=1.5, bandwidth_most=30)) as simulator:
+    with Simulator(seed=11, switches=Switches(stall_seconds=1.5, bandwidth_most=30, token_seconds=1)) as simulator:
         rig = Rig(root=tmp_path, simulator=simulator, s3_url=strict_s3.url, bucket=bucket.name)
         rig.transfer = {"stall_timeout": "1s", "workers": 8, "max_attempts": 40}
         account = simulator.add_account(kind)
@@ -53,11 +57,18 @@ def test_each_recording_is_archived_once(
             (medium,) = document["media"]
             assert objects[medium["key"]] == simulator.media(truth[name], truth[name].formats[0]).read()
 
+        tokens = [header.removeprefix("Bearer ") for header in simulator.tokens]
+        assert (len(tokens) > 1) == (provider == "ringcentral")
+        kept = b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*") if path.is_file()) + b"".join(
+            objects.values()
+        )
+        assert not any(token.encode() in kept for token in tokens), "a token is in the ledger or in the bucket"
+
         bucket.clear_counts()
         simulator.clear_requests()
         assert rig.sync().exit_code == 0
         assert not bucket.writes, "a further pass wrote"
-        assert simulator.count(lambda each: each.path.endswith((".wav", ".mp3", "/media"))) == 0
+        assert simulator.count(lambda each: each.path.endswith((".wav", ".mp3", "/media", "/content"))) == 0
 
 
 def sync_until_done(rig: Rig) -> Report:

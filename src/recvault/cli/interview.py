@@ -30,6 +30,7 @@ _KNOWN = {
     "signalwire": "SignalWire",
     "plivo": "Plivo",
     "bandwidth": "Bandwidth",
+    "ringcentral": "RingCentral",
 }
 _SHORT = {"api_token": "token"}  # names of the unit's credentials
 _COPY, _TYPE, _FOUND = "copy", "type", "found"

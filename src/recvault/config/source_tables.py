@@ -13,7 +13,7 @@ from recvault.config.secret import WAYS, SecretRef
 from recvault.config.settings import PrivateKeyRef, SourceSettings
 from recvault.errors import ConfigError
 from recvault.providers import provider_class
-from recvault.providers.base import Provider, deletes
+from recvault.providers.base import Provider, deletes, requests_per_second
 
 COMMON = frozenset(SourceSettings.model_fields) - {"settings", "secrets"}
 _NOBODY = "a-name-that-is-no-account"
@@ -28,6 +28,8 @@ def sort_source(index: int, table: Mapping[str, Any]) -> tuple[dict[str, Any], l
         return {"lookback": timedelta(), "formats": ("wav",), **shaped}, problems
     shaped = {key: value for key, value in shaped.items() if key in _common(provider)}
     shaped.setdefault("lookback", provider.default_lookback)
+    if pace := requests_per_second(provider):
+        shaped.setdefault("requests_per_second", pace)
     if provider.one_format:  # whatever is configured, it has one format
         shaped["formats"] = provider.formats
     else:

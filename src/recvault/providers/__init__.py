@@ -21,6 +21,7 @@ BUILT_IN: Mapping[str, str] = {  # class by name, in the module of that name; im
     "signalwire": "SignalWire",
     "plivo": "Plivo",
     "bandwidth": "Bandwidth",
+    "ringcentral": "RingCentral",
 }
 VERBS = tuple(name for name in (*Provider.__annotations__, *vars(Provider)) if not name.startswith("_"))
 FIELDS = {"base_url", "account_id"}  # set on each instance, so the class need not have them

@@ -6,18 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from recvault.errors import ConfigError
 from recvault.models import JSON, Phase, Recording
 from recvault.providers import values
 from recvault.providers.base import Setting
 from recvault.providers.calendar import EARLIEST
 from recvault.providers.rest import TELEPHONY, Bounds, Paging, Rest
 from recvault.providers.urls import basic
-
-if TYPE_CHECKING:
-    import httpx
 
 LENGTH = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")  # ISO 8601: PT13.67S (docs)
 UNITS = (86_400, 3_600, 60, 1)  # seconds
@@ -57,7 +53,7 @@ class Bandwidth(Rest):
     bounds = Bounds("minStartTime", "maxStartTime", earliest=EARLIEST)  # inclusive, exclusive (docs)
     paging = Paging()
     rows = ""
-    instance = "/calls/{call}/recordings/{recording}"
+    instance = "/calls/{call}/recordings/{recording}"  # there is no address without the call (docs)
     # Built from the ids: mediaUrl is null until the recording is done, and an address in a row proves nothing.
     media = "/calls/{call}/recordings/{recording}/media"
 
@@ -86,12 +82,6 @@ class Bandwidth(Rest):
     @staticmethod
     def authorization(values: Mapping[str, str]) -> str:
         return basic(values["username"], values["password"])
-
-    def refresh_request(self, recording: Recording) -> httpx.Request:
-        """Request a recording by its call and its id: there is no address without the call (docs)."""
-        if not recording.call_id:
-            raise ConfigError("bandwidth reads a recording by its call", "name the call: --call c-…")
-        return super().refresh_request(recording)
 
     def read(self, row: JSON) -> Recording:
         found = super().read(row)

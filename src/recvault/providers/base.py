@@ -214,6 +214,12 @@ def capped_list(provider: Provider) -> bool:
     return bool(getattr(provider, "capped_list", False))
 
 
+def requests_per_second(provider: type[Provider]) -> float | None:
+    """Return the pace that its service's documented quota allows; None if none is documented."""
+    quota: float | None = getattr(provider, "requests_per_minute", None)
+    return None if quota is None else quota / 60
+
+
 def token_request_of(provider: Provider, values: Mapping[str, str]) -> TokenRequest | None:
     """Return how its access tokens are requested; None if its credentials are sent as they are."""
     make = getattr(provider, "token_request", None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from recvault.errors import NotWhole, ProtocolError
+from recvault.errors import ConfigError, NotWhole, ProtocolError
 from recvault.models import JSON, Phase, Recording, Scope, Window
 from recvault.providers import values
 from recvault.providers.base import (
@@ -84,6 +84,7 @@ class Rest:
     media_url_lifetime: ClassVar[timedelta | None] = None
     has_subaccounts: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
+    requests_per_minute: ClassVar[float | None] = None  # the documented quota, if it is lower than the usual pace
     capped_list: ClassVar[bool] = False  # a list has at most page_size rows, and no further page
     longest_window: ClassVar[timedelta | None] = None  # of a list; a longer one is refused, or answered with a part
 
@@ -194,6 +195,8 @@ class Rest:
         return OwnMedia(self.base_url + self._path(self.media, recording, media_format))
 
     def refresh_request(self, recording: Recording) -> httpx.Request:
+        if "{call}" in self.instance and not recording.call_id:
+            raise ConfigError(f"{self.name} reads a recording by its call, and this one's call is not known")
         url = address(self.base_url, self._path(self.instance, recording))
         return request("GET", url, headers={"Accept": self.accept})
 

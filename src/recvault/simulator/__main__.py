@@ -25,6 +25,7 @@ _KINDS: dict[Api, Kind] = {
     "signalwire": "signalwire",
     "plivo": "plivo",
     "bandwidth": "bandwidth",
+    "ringcentral": "ringcentral",
 }
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 

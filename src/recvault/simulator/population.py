@@ -19,9 +19,10 @@ _SOURCES: dict[Api, tuple[tuple[str, ...], str]] = {
     "signalwire": (("DialVerb", "OutBoundApi", "StartCallRecordingApi"), "StartConferenceRecording"),
     "plivo": (("normal",), "conference"),
     "bandwidth": (("inbound", "outbound"), "inbound"),
+    "ringcentral": (("Automatic", "OnDemand"), "Automatic"),
 }
 _TRACKS_A_ROOM = 4
-AT_END: frozenset[Api] = frozenset({"plivo"})  # created and listed at the recording's end
+AT_END: frozenset[Api] = frozenset({"plivo", "ringcentral"})  # created and listed at the recording's end
 ONE_FORMAT: frozenset[Api] = AT_END | {"bandwidth"}  # each recording in its own
 
 
@@ -92,7 +93,7 @@ def populate(
         if api == "video":
             chosen["formats"] = (draw.choice(("mka", "mka", "mkv")),)
         if api in ONE_FORMAT:
-            chosen["formats"] = (draw.choice(("wav", "mp3")),)
+            chosen["formats"] = (draw.choice(("wav", "mp3")) if api != "ringcentral" else "mp3",)
         if draw.random() < world.switches.malformed_share:
             chosen["malformed"] = draw.choice(("no_date", "bad_date"))
         chosen.update(details)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-Api = Literal["voice", "video", "telnyx", "signalwire", "plivo", "bandwidth"]
+Api = Literal["voice", "video", "telnyx", "signalwire", "plivo", "bandwidth", "ringcentral"]
 Final = Literal["completed", "absent", "failed"]
 Malformed = Literal["no_date", "bad_date"]
 

@@ -14,6 +14,7 @@ from typing import Literal
 from recvault.simulator import (
     bandwidth,
     plivo,
+    ringcentral,
     signalwire,
     signed_host,
     telnyx,
@@ -38,6 +39,7 @@ _FORMATS: dict[str, Callable[[World, Request], Route]] = {
     "v2": telnyx.route,
     "api": signalwire.route,
     "api/v2": bandwidth.route,
+    "restapi": ringcentral.route,
 }
 _SERVER_ERRORS: dict[Dialect, int | str] = {
     "json": 20500,

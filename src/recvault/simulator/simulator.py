@@ -66,6 +66,11 @@ class Simulator:
         return self._world.media_host
 
     @property
+    def tokens(self) -> list[str]:
+        """The Authorization header of each access token that was issued."""
+        return list(self._world.tokens)
+
+    @property
     def seed(self) -> int:
         return self._world.seed
 

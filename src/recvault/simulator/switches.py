@@ -27,6 +27,7 @@ class Switches:
     latency_seconds: float = 0.0  # before every answer
     stall_seconds: float = 0.3  # silence of the fault `stall` before it closes
     slow_seconds: float = 0.1  # time over which the fault `slow` spreads a body
+    token_seconds: int = 3600  # life of an access token, of the services that issue them
     malformed_share: float = 0.0  # share of populated rows without a valid date
 
     # Calls, at Twilio and SignalWire

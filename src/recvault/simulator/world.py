@@ -22,25 +22,34 @@ from recvault.simulator.switches import Switches
 if TYPE_CHECKING:
     from recvault.simulator.sealing import Sealer
 
-Service = Literal["twilio", "telnyx", "signalwire", "plivo", "bandwidth"]
+Service = Literal["twilio", "telnyx", "signalwire", "plivo", "bandwidth", "ringcentral"]
 Status = Literal["active", "suspended", "closed"]
 
 # How long a deleted recording's row can still be read.
-_RETENTION = {"voice": 40, "video": 30, "telnyx": 0, "signalwire": 0, "plivo": 0, "bandwidth": 0}
+_RETENTION = {"voice": 40, "video": 30, "telnyx": 0, "signalwire": 0, "plivo": 0, "bandwidth": 0, "ringcentral": 0}
 _APIS: dict[Service, tuple[Api, ...]] = {
     "twilio": ("voice", "video"),
     "telnyx": ("telnyx",),
     "signalwire": ("signalwire",),
     "plivo": ("plivo",),
     "bandwidth": ("bandwidth",),
+    "ringcentral": ("ringcentral",),
 }
 _KEYS: dict[Service, tuple[str, str]] = {  # of a `[[sources]]` entry: the account's id and its secret
     "twilio": ("account_sid", "auth_token"),
     "signalwire": ("project_id", "api_token"),
     "plivo": ("auth_id", "auth_token"),
     "bandwidth": ("account_id", "password"),
+    "ringcentral": ("client_id", "client_secret"),
 }
-_SECRETS: dict[Service, str] = {"telnyx": "KEY", "signalwire": "PT", "plivo": "", "bandwidth": ""}  # how they begin
+TOKENED: frozenset[Service] = frozenset({"ringcentral"})  # these issue access tokens
+_SECRETS: dict[Service, str] = {
+    "telnyx": "KEY",
+    "signalwire": "PT",
+    "plivo": "",
+    "bandwidth": "",
+    "ringcentral": "",
+}  # how they begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,8 +70,14 @@ class SimAccount:
         if self.kind == "telnyx":
             return {"api_key": self.secret}
         account, secret = _KEYS[self.kind]
-        user = {"username": f"user-{self.account_id}"} if self.kind == "bandwidth" else {}
-        return {account: self.account_id, **user, secret: self.secret}
+        more = {"username": f"user-{self.account_id}"} if self.kind == "bandwidth" else {}
+        more |= {"jwt": f"jwt.{self.secret}"} if self.kind in TOKENED else {}
+        return {account: self.account_id, **more, secret: self.secret}
+
+    @property
+    def client(self) -> str:
+        """The Authorization header of a request for a token."""
+        return _basic(self.account_id, self.secret)
 
     @property
     def webhook_seed(self) -> bytes:
@@ -84,7 +99,7 @@ class SimAccount:
     @property
     def authorization(self) -> str:
         """The Authorization header of this account."""
-        if self.kind == "telnyx":
+        if self.kind == "telnyx" or self.kind in TOKENED:  # which also accepts the tokens that it issued
             return f"Bearer {self.secret}"
         return _basic(self.credentials.get("username", self.account_id), self.secret)
 
@@ -111,6 +126,8 @@ class World:
         self.accounts: dict[str, SimAccount] = {}
         self.logins: dict[str, SimAccount] = {}  # by Authorization header
         self.keys: dict[str, SimAccount] = {}  # Twilio API keys, likewise
+        self.tokens: dict[str, tuple[SimAccount, datetime]] = {}  # issued, by Authorization header, with their ends
+        self.minted = 0
         self.base_url = ""
         self.media_host = ""
         self.calls: dict[str, tuple[object, list[Any]]] = {}  # by account, with what they follow from
@@ -133,7 +150,7 @@ class World:
             secret = secret or self.hex("secret", number)
         else:
             account_id = account_id or self.uuid("account", number)
-            secret = secret or _SECRETS[kind] + self.hex("secret", number)
+            secret = secret or _SECRETS.get(kind, "") + self.hex("secret", number)
         if account_id in self.accounts:
             raise ValueError(f"account {account_id} is there already")
         shelves = {api: Shelf(timedelta(days=_RETENTION[api])) for api in _APIS[kind]}
@@ -151,6 +168,18 @@ class World:
         if account.api_key is not None:
             self.keys[_basic(*account.api_key)] = account
         return account
+
+    def mint(self, account: SimAccount) -> tuple[str, int]:
+        """Issue an access token; return it with its life in seconds."""
+        self.minted += 1
+        token, seconds = f"T{self.hex('token', self.minted)}", self.switches.token_seconds
+        self.tokens[f"Bearer {token}"] = account, self.clock.now + timedelta(seconds=seconds)
+        return token, seconds
+
+    def bearer(self, header: str) -> SimAccount | None:
+        """Return the account of an access token that has not ended."""
+        account, until = self.tokens.get(header, (None, self.clock.now))
+        return account if self.clock.now < until else self.logins.get(header)
 
     def recordings(self) -> Iterable[SimRecording]:
         return (r for account in list(self.accounts.values()) for shelf in account.shelves.values() for r in shelf)
