@@ -98,6 +98,18 @@ def test_a_list_that_is_always_refused_empties_the_queue(
     assert late(rig) == truth(rig.simulator, account, "voice")
 
 
+def test_after_enrich_a_pass_asks_at_once(rig: Rig, account: SimAccount) -> None:
+    """Once the credentials are right, enrich shows that the list is answered: its rest is over for passes, too."""
+    sync(rig, timedelta())
+    rig.simulator.switches = Switches()
+    with rig.runtime(lambda: NOW) as runtime:
+        assert Enrich(runtime, "acme", Window()).run().told == COUNT
+    rig.simulator.populate(account, "voice", 1, NOW - HOUR, conference_share=0.0)
+    before = asked(rig.simulator)
+    sync(rig, timedelta(minutes=5))
+    assert asked(rig.simulator) == before + 1
+
+
 def test_what_is_given_up_later_is_no_second_warning(
     rig: Rig, account: SimAccount, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -220,8 +220,11 @@ class CallDesk:
         if old:
             self.ledger.uncalled.done(old)
             self.ledger.call_lists.gave_up(*account, len(old))
-            say = log.info if failing and failing.given_up else log.warning
-            say("calls.given_up", source=account[0], account_id=account[1], recordings=len(old))
+            told = {"source": account[0], "account_id": account[1], "recordings": len(old)}
+            if failing and failing.given_up:
+                log.info("calls.given_up", **told)
+            else:
+                log.warning("calls.given_up", **told)
 
     def _put(self, facts: Mapping[Identity, JSON], rows: Sequence[UncalledRow]) -> None:
         """Write facts of these rows to the bucket; then take the rows out of the queue."""

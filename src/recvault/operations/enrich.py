@@ -177,7 +177,9 @@ class Enrich:
             return ask_participants(provider, session, tracks, now)
         wanted = [found for each in left if (found := Wanted.of(each)) is not None]
         if wanted and lists_calls(provider):
-            return ask_calls(provider, session, wanted, now)
+            told = ask_calls(provider, session, wanted, now)
+            self._runtime.ledger.call_lists.answered(self._name, account_id)  # so that passes ask again at once
+            return told
         return CallsTold({}, 0)
 
 
