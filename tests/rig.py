@@ -47,6 +47,7 @@ class Rig:
     daemon: dict[str, Any] = field(default_factory=lambda: {"metrics_listen": ""})  # no port that two tests would share
     notify: dict[str, Any] = field(default_factory=dict)
     catalog: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
 
     def add_source(self, name: str, provider: str, account: Any, **options: Any) -> None:
         """Configure a source for one of the simulator's accounts."""
@@ -86,6 +87,7 @@ class Rig:
         lines += [_table("daemon", self.daemon)] if self.daemon else []
         lines += [_table("notify", self.notify)] if self.notify else []
         lines += [_table("catalog", self.catalog)] if self.catalog else []
+        lines += [_table("cost", self.cost)] if self.cost else []
         lines += [_table("transfer", transfer), *(_table("[sources]", source) for source in self.sources)]
         return "\n".join(lines)
 

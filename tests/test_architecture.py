@@ -132,6 +132,7 @@ SMALL, SHORT = (
     {
         # a shorter file that is no verb's, and why it is separate
         "check/proof.py": "a kind of question of check's, as each of its files is",
+        "config/prices.py": "facts of others with their dates, to be renewed without touching anything else",
         "cli/screen.py": "what a terminal is told, apart from what is shown on it",
         "ledger/reasons.py": "it reads a ledger without opening it, as nothing else may",
         "discovery/endless.py": "lists of calls and lists of accounts end by it",

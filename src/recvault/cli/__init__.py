@@ -24,6 +24,7 @@ VERBS = {
     "catalog": "Write the catalog: Parquet files of what the sidecars say, for SQL.",
     "check": "Check the configuration, the credentials and the bucket.",
     "config": "Print an example configuration or the one in effect, or check the file.",
+    "cost": "Estimate what the providers still store, what it costs, what a prune would save.",
     "completion": "Print a shell's completion script: Tab completes verbs, options, sources, reasons.",
     "decrypt": "Decrypt an encrypted recording and verify the plaintext.",
     "demo": "Archive from simulated providers into a built-in S3 server.",

@@ -33,7 +33,7 @@ Values = dict[str, Any]
 
 def document(config: Config) -> Values:
     """Return tables, keys and values as in the file, with defaults; an option without a value is left out."""
-    names = ("archive", "ledger", "transfer", "daemon", "catalog", "notify")
+    names = ("archive", "ledger", "transfer", "daemon", "catalog", "cost", "notify")
     tables = {name: _table(getattr(config, name)) for name in names}
     if config.archive.directory is not None:
         tables["archive"] = {name: tables["archive"][name] for name in ("bucket", "prefix", "key_template")}

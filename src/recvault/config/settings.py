@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from recvault.archive import DEFAULT_TEMPLATE, KeyTemplate
-from recvault.config import checks, proxies
+from recvault.config import checks, prices, proxies
 from recvault.config.places import LEDGER
 from recvault.config.secret import SecretRef
 from recvault.config.units import parse_duration, parse_rate, parse_size, parse_time
@@ -242,6 +242,27 @@ class CatalogSettings(_Table):
         return self
 
 
+def _with(known: Mapping[str, float]) -> BeforeValidator:
+    """Let the configuration add to known prices, or replace one."""
+    return BeforeValidator(lambda value: {**known, **value} if isinstance(value, dict) else value)
+
+
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class CostSettings(_Table):
+    """`[cost]`: what storage costs a month."""
+
+    currency: Text = prices.CURRENCY
+    per_minute: Annotated[Mapping[str, Price], _with(prices.PER_MINUTE)] = Field(
+        default_factory=lambda: dict(prices.PER_MINUTE)
+    )
+    free_minutes: Annotated[Mapping[str, Price], _with(prices.FREE_MINUTES)] = Field(
+        default_factory=lambda: dict(prices.FREE_MINUTES)
+    )
+    bucket_per_gb: Price = prices.BUCKET_PER_GB
+
+
 class PrivateKeyRef(_Table):
     """One of `private_keys`: where the key is, and optionally the id of its public key."""
 
@@ -302,6 +323,7 @@ class Config(_Table):
     transfer: TransferSettings = TransferSettings()
     daemon: DaemonSettings = DaemonSettings()
     catalog: CatalogSettings = CatalogSettings()
+    cost: CostSettings = CostSettings()
     notify: NotifySettings = NotifySettings()
     sources: Annotated[tuple[SourceSettings, ...], BeforeValidator(_listed), Field(min_length=1)]
 

@@ -26,6 +26,7 @@ from recvault.ledger.pruned import PruneCandidate, Prunings, alone_pruning
 from recvault.ledger.questions import ArchivedDay
 from recvault.ledger.reasons import reasons_at
 from recvault.ledger.steps import Policy
+from recvault.ledger.still_stored import StillStored
 from recvault.ledger.succession import Carrier, Stranded
 from recvault.ledger.uncatalogued import UncataloguedRow
 from recvault.ledger.unlisted import EVER, Chain, UnlistedRow
@@ -62,6 +63,7 @@ __all__ = [
     "RunningDaemon",
     "SidecarSums",
     "StateCounts",
+    "StillStored",
     "Stranded",
     "UncataloguedRow",
     "UnlistedRow",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from recvault.ledger.page import Registered, add_interval, forget_intervals, int
 from recvault.ledger.pruned import Pruned
 from recvault.ledger.questions import Questions
 from recvault.ledger.steps import Policy
+from recvault.ledger.still_stored import StillStored, still_stored
 from recvault.ledger.succession import Succession
 from recvault.ledger.taking import Taking
 from recvault.ledger.trouble import sound_values, sqlite_errors, stored_time
@@ -287,6 +288,10 @@ class Ledger:
         """Make archived recordings whose objects are missing due again; return how many of these were archived."""
         with self._connection.write() as db:
             return reopen(db, row_ids, now)
+
+    def still_stored(self, source: str | None, before: Callable[[str], datetime]) -> list[StillStored]:
+        """Return what the providers still store. Reads every row, which an estimate may; see `still_stored`."""
+        return still_stored(self._connection, source, before)
 
     def learn_sums(self, sums: SidecarSums) -> int:
         """Store the SHA-256 of sidecars that an earlier version archived; return how many were added."""
