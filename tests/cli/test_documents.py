@@ -131,6 +131,7 @@ def test_status_has_every_key_of_the_interface(world: World) -> None:
         "external": 1,
         "dead": 0,
         "accepted": 0,
+        "erased": 0,
         "quarantined": 1,
     }
     assert rows["telnyx"]["oldest_pending_at"] is None

@@ -34,6 +34,7 @@ VERBS = {
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
     "find": "Find recordings in the bucket: by number, call, time and source; no ledger is needed.",
     "get": "Fetch a recording from the bucket and verify it.",
+    "hold": "Keep recordings from being erased or pruned, and end that.",
     "init": "Set up an archive: ask, test, write the configuration, archive the first recordings.",
     "install": "Install the systemd service and start it.",
     "list": "List recordings that the ledger knows: by call, source, time and state.",

@@ -52,10 +52,10 @@ def command(
     They are not archived again: a record in the bucket, without number or name, says so. What is held or locked stays,
     and is due again. After an interruption the same command goes on. Exits with 3 if something is left.
     """
-    criteria = _criteria(numbers, calls, recordings, since, until)
+    criteria = criteria_of(numbers, calls, recordings, since, until)
     if (criteria is None) != due:
         raise click.UsageError("say what to erase by --number, --call or --recording; or give --due alone")
-    _check_reference(reference, numbers, due)
+    check_reference(reference, numbers, due=due)
     use_profile(profile)
     from recvault.operations.erasing import Erase
 
@@ -78,7 +78,7 @@ def use_profile(profile: str | None) -> None:
             os.environ.pop(name, None)
 
 
-def _criteria(
+def criteria_of(
     numbers: tuple[str, ...],
     calls: tuple[str, ...],
     recordings: tuple[str, ...],
@@ -99,7 +99,8 @@ def _criteria(
     return Criteria(numbers=found, calls=calls, recordings=recordings, window=Window(since, until))
 
 
-def _check_reference(reference: str | None, numbers: tuple[str, ...], due: bool) -> None:
+def check_reference(reference: str | None, numbers: tuple[str, ...], *, due: bool) -> None:
+    """Refuse a text for the record that is missing, or that has the number."""
     from recvault.catalog.flatten import digits
 
     if not due and not (reference or "").strip():

@@ -21,6 +21,7 @@ from recvault.workers.cores import on_one_core
 
 if TYPE_CHECKING:
     from recvault.app.runtime import Runtime
+    from recvault.custody.holds import Held
     from recvault.models import Window
     from recvault.operations.verify import Result, Sample, Verify
 
@@ -149,7 +150,19 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
         clock=runtime.clock,
         repair=repair,
         erased=ledger.custody.count_buried(),
+        held=_held(runtime),
+        remover=runtime.store.remover(),
     )
+
+
+def _held(runtime: Runtime) -> Held:
+    """Return what is on hold; nothing if the bucket does not answer, which the verification reports."""
+    from recvault.custody import Records
+    from recvault.custody.holds import Held, held
+
+    with contextlib.suppress(Interrupted, StoreRefused, StoreUnavailable):
+        return held(Records(store=runtime.store, prefix=runtime.keys.prefix))
+    return Held()
 
 
 @contextmanager

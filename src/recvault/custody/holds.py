@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
-from recvault.archive import HOLDS, unescape
+from recvault.archive import HOLDS, escape, unescape
 from recvault.custody.records import Record, Records, RecordSchema, record_key
 from recvault.errors import ConfigError, KeyRefused, TooLarge
 from recvault.models import JSON, stamp
@@ -94,6 +94,15 @@ def release_hold(records: Records, name: str, *, reference: str, now: datetime) 
     path = record_key(HOLDS, name, f"{_at(now)}{_RELEASE.removesuffix('.json')}")
     records.put(path, RecordSchema.RELEASE, {"name": name, "reference": reference, "at": stamp(now)})
     return path
+
+
+def named_by(records: Records, name: str) -> set[Identity]:
+    """Return what a hold names, or named before it was released."""
+    found = set[Identity]()
+    for path in records.paths(f"{HOLDS}{escape(name)}/"):
+        if not path.endswith(_RELEASE):
+            found |= set(_recordings(path, _read(records, path).document.get("recordings")))
+    return found
 
 
 def _at(now: datetime) -> str:

@@ -73,6 +73,7 @@ class DaemonService:
         self._carrier = threading.Thread(target=self._carry, name="dispatch")
         self._wake = threading.Event()
         self._turned_at = time.monotonic()
+        self._honoured_at: float | None = None
         self._ledger_trouble: str | None = None
         self._bugs: set[str] = set()  # jobs whose last turn ended with an unexpected error
         self._subaccounts: dict[str, set[str]] = {}  # those with jobs, by source
@@ -95,7 +96,7 @@ class DaemonService:
         if error is not None and with_bucket:
             raise error
         if error is None:
-            runtime.honour_erasures()
+            self._honour_erasures()
         self._work = runtime.work(
             sources, self._executor, report, Observers(self._metrics, _Waker(self._wake)), rest_seconds=_REST_SECONDS
         )
@@ -257,7 +258,7 @@ class DaemonService:
         """A source's poll: list its accounts, then its own recordings. Each sub-account has its own job."""
 
         def poll() -> None:
-            self.runtime.honour_erasures()
+            self._honour_erasures()
             accounts = self.work.listing.accounts(source)
             if not accounts:
                 return
@@ -265,6 +266,12 @@ class DaemonService:
             self._poll_account(source, source.account_id)()
 
         return poll
+
+    def _honour_erasures(self) -> None:
+        """Read the bucket's tombstones, at most every ten minutes: `erase` on this machine tells the ledger itself."""
+        if self._honoured_at is None or time.monotonic() - self._honoured_at > LOOK_EVERY.total_seconds():
+            self._honoured_at = time.monotonic()
+            self.runtime.honour_erasures()
 
     def _keep_accounts(self, source: Source, accounts: list[str]) -> None:
         """Keep jobs for the sub-accounts that the provider names, and for no others."""

@@ -10,6 +10,7 @@ from recvault.ledger import Expected
 from recvault.models import JSON
 
 SCHEMA = "recvault/verify/v1"
+MARKER = "held.marker"
 MOST = 1_000  # differences kept; all are counted
 
 
@@ -96,6 +97,7 @@ HINTS: Mapping[str, str] = {
     "ledger stored it, keep it; otherwise move it away",
     "media.waits": "its recording is retried until its missing formats are given up: see `recvault show {id}`",
     "media.not_named": "the sidecar of its recording does not name it: compare, and move it away",
+    MARKER: "the object is still there: delete the marker, a version of its own, and it is back",
     "object.erased": "`recvault erase --recording {id} --reference TEXT` deletes it",
     "object.foreign": "recvault did not write it: move it out of the archive's prefix",
     "sidecar.not_in_ledger": "the ledger does not know it, perhaps because an earlier ledger was lost: `recvault "

@@ -11,16 +11,18 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
+from recvault.custody.holds import Held
 from recvault.errors import Interrupted, KeyRefused, StoreRefused, StoreUnavailable
 from recvault.ledger import Expectations, Expected, Ledger
 from recvault.models import State
 from recvault.operations.verify.checking import Checked, Checker
+from recvault.operations.verify.differences import MARKER, Difference, DifferenceKind
 from recvault.operations.verify.result import Result
 from recvault.operations.verify.scope import BucketScope, Range, Sample
 from recvault.operations.verify.strays import Strays
 from recvault.operations.verify.walking import Group, walk
 from recvault.shutdown import Stop
-from recvault.store import Listed, Reader
+from recvault.store import Listed, Reader, Remover
 
 LISTERS = 4
 _RANGE_LEAST = 1_000  # recordings per range: the size of a listing's page
@@ -75,6 +77,8 @@ class Verify:
     clock: Callable[[], datetime]
     repair: bool = False
     erased: int = 0  # recordings that tombstones name
+    held: Held = field(default_factory=Held)  # whose deleted objects are looked for by version
+    remover: Remover | None = None  # what tells versions
     range_least: int = _RANGE_LEAST
     elsewhere: Elsewhere | None = None  # other processes that check
     on_begin: Callable[[Result], None] = lambda result: None
@@ -229,8 +233,9 @@ class Verify:
 
     def _check(self, group: Group, strays: Strays, checked: Checked) -> None:
         row = checked.row
-        found = list(checked.differences)
+        found = [self._by_version(row, each) for each in checked.differences]
         is_repairable = checked.is_missing and row.state is State.ARCHIVED and not (row.is_earlier or row.is_pruned)
+        is_repairable &= not any(each.reason == MARKER for each in found)
         if self.repair and is_repairable and self._reopened(row):
             found = [replace(each, made_due=True) for each in found]
         self._count(checked)
@@ -239,6 +244,16 @@ class Verify:
         extra = [each for each in group.media if each.key not in known]
         if extra and group.parts is not None:
             strays.media(extra, group.parts)
+
+    def _by_version(self, row: Expected, found: Difference) -> Difference:
+        """Say so if an object of a held recording is not missing, but behind a delete marker."""
+        if self.remover is None or row.identity not in self.held or found.kind is not DifferenceKind.MISSING:
+            return found
+        versions = [each for each in self.remover.versions(found.key) if each.key == found.key]
+        if not any(each.is_marker and each.is_latest for each in versions):
+            return found
+        message = f"a delete marker is over it, although it is held by {', '.join(self.held.names(row.identity))}"
+        return replace(found, reason=MARKER, message=message, outlook=None)
 
     def _reopened(self, row: Expected) -> bool:
         made_due = self.ledger.reopen([row.id], self.clock())
