@@ -210,6 +210,13 @@ class Sidecar:
 
     @property
     @_held
+    def is_sampled(self) -> bool:
+        """Whether a medium came from elsewhere, and not all of its bytes were compared with the provider's."""
+        adopted = self.document["archive"].get("adopted")
+        return adopted is not None and any(each["method"] != "whole" for each in adopted["proof"])
+
+    @property
+    @_held
     def formats_wanted(self) -> frozenset[str]:
         """The formats that the configuration asked for when it was archived."""
         return frozenset(self.document["archive"].get("formats_wanted", ()))

@@ -11,6 +11,9 @@ import strict_s3
 from cli.commands import run
 from operations.adopt.stage import NOW, Stage, staged
 from recvault.archive import Sidecar
+from recvault.custody import Records
+from recvault.custody.records import RecordSchema
+from recvault.custody.tombstones import tombstone_path
 from recvault.operations.adopt.proving import SAMPLE
 from recvault.simulator import Switches
 from rig import Rig, sha256
@@ -237,3 +240,38 @@ def test_an_archive_in_a_directory_gets_the_bytes(stage: Stage, monkeypatch: pyt
     assert stage.adopt().exit_code == 0
     assert stage.media(one) in stage.rig.objects().values()
     assert stage.rig.sidecars()[one.recording_id]["archive"]["adopted"]["from"].startswith("s3://")
+
+
+def test_what_is_erased_does_not_come_back(stage: Stage) -> None:
+    """A recording with a tombstone is named: nothing of it is read, compared or copied."""
+    erased, other = stage.add(2)
+    key = stage.lay(erased)
+    stage.lay(other)
+    with stage.rig.runtime(lambda: NOW) as runtime:
+        runtime.prepare_store()
+        path = tombstone_path("twilio", erased.account_id, erased.recording_id)
+        Records(store=runtime.store).put(path, RecordSchema.TOMBSTONE, {"recording_id": erased.recording_id})
+    adopted = stage.adopt()
+    assert named(adopted.document()) == {key: "adopt.erased"}
+    assert (stage.row(erased)["state"], stage.row(other)["state"]) == ("pending", "archived")
+    assert stage.theirs.counts["GET"] == 1
+
+
+@pytest.mark.parametrize("place", ["https://{bucket}.s3.amazonaws.com/{key}", "s3://{bucket}/{key}"])
+def test_an_external_recording_is_adopted_if_its_row_names_the_object(stage: Stage, place: str) -> None:
+    """Media in the customer's own bucket are adopted from the object that the row names, and from no other."""
+    right, wrong = (f"export/RE{each * 32}.wav" for each in "ab")
+    where = place.format(bucket=stage.theirs.name, key=right)
+    [one] = stage.add(1, recording_id=f"RE{'a' * 32}", external_location=where)
+    [other] = stage.add(1, recording_id=f"RE{'b' * 32}", external_location="https://elsewhere.example/two.wav")
+    stage.theirs.place(right, stage.media(one))
+    stage.theirs.place(wrong, stage.media(other))
+    report = stage.rig.sync_at(NOW)
+    assert [row.external for row in report.accounts.values()] == [2]
+    served = stage.served()
+    assert list(named(stage.adopt().document())) == [wrong]
+    [sidecar] = stage.rig.sidecars().values()
+    [proof] = sidecar["archive"]["adopted"]["proof"]
+    assert (proof["from"], proof["method"]) == (f"s3://{stage.theirs.name}/{right}", "named by the provider")
+    assert (stage.row(one)["state"], stage.row(other)["state"]) == ("archived", "external")
+    assert stage.served() - served == 1  # for the other: the provider has no media of it

@@ -247,6 +247,8 @@ def test_the_sidecar_itself_must_say_so(rig: Rig) -> None:
     assert _lacking(rig) is None
     assert _lacking(rig, checked={"status": "suspect"}) == "suspect"
     assert _lacking(rig, archive={"restored_from": "ledger"}) == "restored"
+    for method, reason in (("samples", "sampled"), ("named by the provider", "sampled"), ("whole", None)):
+        assert _lacking(rig, archive={"adopted": {"proof": [{"method": "whole"}, {"method": method}]}}) == reason
     assert _lacking(rig, archive={"formats_missing": [{"media_format": "mp3", "reason": "x"}]}) == "formats"
     assert _lacking(rig, media=[]) == "formats"
     assert _lacking(rig, before=OLD) == "young"

@@ -15,6 +15,7 @@ from itertools import islice
 
 from recvault.app.opened_store import foreign
 from recvault.app.runtime import Runtime
+from recvault.custody import Records, Tombstones
 from recvault.errors import (
     ConfigError,
     CredentialsRefused,
@@ -63,6 +64,7 @@ class Adopt:
             source=name, origin=f"s3://{bucket}/{prefix}", dry_run=dry_run, started_at=runtime.clock()
         )
         self._policies = {name: runtime.listed(name).policy}
+        self._erased = Tombstones()
         self._away, self._lock = 0, threading.Lock()
 
     def run(self) -> Adopted:
@@ -72,6 +74,7 @@ class Adopt:
         if not self._dry_run:
             runtime.prepare_store()
         where = runtime.settings
+        self._erased = Tombstones.listed(Records(store=runtime.store, prefix=runtime.keys.prefix))
         with closing(foreign(self._bucket, where.archive, where.transfer, runtime.stop)) as theirs:
             groups, left = Matching(runtime, self._name).groups(self._objects(theirs), may_register=not self._dry_run)
             self._run(theirs, [each for each in groups if not self._is_known(each)][: self._limit])
@@ -156,6 +159,8 @@ class Adopt:
 
     def _adopt(self, attempt: Attempt, prover: Prover, group: Match) -> Receipt | None:
         job = attempt.job
+        if job.recording.identity in self._erased:
+            raise Unproven("adopt.erased", "its erasure was asked for: it must not come back")
         commit = committed(attempt) if job.maybe_archived else None
         if commit is not None and not commit.lost:
             self._adopted.count(already_archived=len(group.keys))

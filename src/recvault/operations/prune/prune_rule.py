@@ -25,6 +25,7 @@ SKIPPED = {
     "erasure": "an erasure of it was asked for",
     "young": "it was archived, or created, too recently",
     "restored": "its sidecar was restored from the ledger: only the provider has the rest",
+    "sampled": "it was adopted, and only samples of it were compared with the provider's media",
     "missing": "objects are not in the bucket: run `recvault verify`",
     "different": "objects in the bucket are not as they were archived: run `recvault verify`",
     "cold": "it is in an archive class and cannot be proven",
@@ -120,6 +121,8 @@ class PruneRule:
         """Return what the sidecar lacks for its recording to be deleted."""
         if sidecar.is_restored:
             return "restored"
+        if sidecar.is_sampled:
+            return "sampled"
         if any(each.check.status == "suspect" for each in sidecar.media):
             return "suspect"
         if sidecar.archived_at >= self.before or sidecar.recording.created_at >= self.before:
