@@ -59,6 +59,15 @@ _LIST = """
 """
 _LIST_CALL = _LIST.replace(":call IS NULL OR ", "")  # else SQLite would not use its index
 
+_UNARCHIVED = """
+    SELECT recordings.id, told.recording FROM recordings JOIN told USING (id)
+    WHERE source = ? AND state IN ('pending', 'failing', 'not_ready', 'dead', 'accepted')
+        AND told.recording IS NOT NULL
+"""
+_ARCHIVED_MEDIA = """
+    SELECT media, sidecar_key FROM recordings WHERE source = ? AND state = 'archived' AND media IS NOT NULL
+"""
+
 _NEXT_DUE = """
     SELECT min((SELECT min(next_attempt_at) FROM recordings WHERE source = names.value AND next_attempt_at IS NOT NULL))
     FROM json_each(?) AS names
@@ -238,6 +247,17 @@ class Questions:
         }
         with self._connection.read() as db:
             yield from db.query(_LIST_CALL if call else _LIST, chosen)
+
+    def unarchived(self, source: str) -> list[Row]:
+        """Return the ids and listed facts of what the provider may still have. It reads every row of the source."""
+        with self._connection.read() as db:
+            return list(db.query(_UNARCHIVED, [source]))
+
+    def archived_sums(self, source: str) -> Iterator[str]:
+        """Yield the SHA-256 of each archived medium of a source. It reads every row of the source."""
+        with self._connection.read() as db:
+            for row in db.query(_ARCHIVED_MEDIA, [source]):
+                yield from (each["sha256"] for each in whole(row["media"], row["sidecar_key"]))
 
     def inventory(self) -> dict[str, Any]:
         """Counts, facts and migrations, for a report of a fault."""

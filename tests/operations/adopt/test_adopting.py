@@ -9,13 +9,14 @@ import pytest
 
 import strict_s3
 from cli.commands import run
-from operations.adopt.stage import NOW, Stage, staged
+from operations.adopt.stage import NOW, SECONDS, Stage, staged
 from recvault.archive import Sidecar
 from recvault.custody import Records
 from recvault.custody.records import RecordSchema
 from recvault.custody.tombstones import tombstone_path
 from recvault.operations.adopt.proving import SAMPLE
 from recvault.simulator import Switches
+from recvault.simulator.media import Noise, wav
 from rig import Rig, sha256
 from strict_s3 import Bucket
 
@@ -164,14 +165,40 @@ def test_what_another_process_works_on_is_named(stage: Stage) -> None:
     assert stage.rig.sidecars() == {}
 
 
-def test_an_object_without_an_id_is_named(stage: Stage) -> None:
-    """An object whose key has no id of a listed recording is named; files that are no media are only counted."""
-    stage.theirs.place("export/2026/a call.wav", b"RIFF")
-    stage.theirs.place("export/RE" + 32 * "0" + ".wav", b"RIFF")
+def test_objects_without_an_id_are_matched_by_their_length_and_samples(stage: Stage) -> None:
+    """Without an id, the recording of this length, size and beginning is proven; a second run finds its bytes."""
+    right = {f"export/{number} a call.wav": each for number, each in enumerate(stage.add(4))}
+    for key, recording in right.items():
+        stage.theirs.place(key, stage.media(recording))
+    [other] = stage.add(1, duration_seconds=20.0)
+    false = "export/tampered.wav"
+    stage.theirs.place(false, flipped(stage.media(other), len(stage.media(other)) - 1))
     stage.theirs.place("export/index.json", b"{}")
+    stage.theirs.place("export/RE" + 32 * "0" + ".wav", PAGE)
     adopted = stage.adopt()
-    assert set(named(adopted.document()).values()) == {"adopt.unmatched"}
-    assert (adopted.named_total, adopted.others, adopted.exit_code) == (2, 1, 3)
+    unknown = {"export/RE" + 32 * "0" + ".wav": "media.document"}
+    assert named(adopted.document()) == unknown | {false: "adopt.differs"}
+    assert (adopted.adopted, adopted.others, adopted.exit_code) == (4, 1, 3)
+    sidecars = stage.rig.sidecars()
+    for key, recording in right.items():
+        found = sidecars[recording.recording_id]["archive"]["adopted"]
+        assert (found["from"], found["proof"][0]["matched_by"]) == (
+            f"s3://{stage.theirs.name}/{key}",
+            "length and samples",
+        )
+    assert adopted.provider_bytes <= (4 * (4 + 3) + 2) * SAMPLE + len(stage.media(other))
+    again = stage.adopt()
+    assert (again.adopted, again.already_archived, again.named_total) == (0, 4, 2)
+
+
+def test_an_object_like_no_recording_is_named(stage: Stage) -> None:
+    """An object that is as long as a recording but begins otherwise, or as long as none, is named."""
+    [one] = stage.add(1)
+    for key, seconds in (("export/as long.wav", SECONDS), ("export/longer.wav", 30.0)):
+        stage.theirs.place(key, wav(Noise(1, key), seconds, 1).read())
+    adopted = stage.adopt()
+    assert named(adopted.document()) == dict.fromkeys(["export/as long.wav", "export/longer.wav"], "adopt.unmatched")
+    assert (adopted.provider_bytes, stage.row(one)["state"]) == (SAMPLE, "pending")
 
 
 def test_a_service_that_ignores_ranges_is_compared_whole(stage: Stage) -> None:

@@ -29,8 +29,9 @@ from recvault.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from recvault.models import JSON, Job, Phase, Receipt, Recording
+from recvault.models import JSON, Job, Phase, Receipt, Recording, State
 from recvault.operations.adopt.adopted import Adopted, Named
+from recvault.operations.adopt.by_length import ByLength
 from recvault.operations.adopt.matching import Match, Matching
 from recvault.operations.adopt.names import may_be_media
 from recvault.operations.adopt.proving import ProvenObject, Prover, Unproven
@@ -77,10 +78,9 @@ class Adopt:
         self._erased = Tombstones.listed(Records(store=runtime.store, prefix=runtime.keys.prefix))
         with closing(foreign(self._bucket, where.archive, where.transfer, runtime.stop)) as theirs:
             groups, left = Matching(runtime, self._name).groups(self._objects(theirs), may_register=not self._dry_run)
-            self._run(theirs, [each for each in groups if not self._is_known(each)][: self._limit])
-        for each in left:
-            message = "its name has no id of a recording that the provider lists"
-            self._adopted.name(Named(each.key, None, "adopt.unmatched", message))
+            known, prover = [each for each in groups if not self._is_known(each)][: self._limit], self._prover(theirs)
+            self._run(prover, known)
+            self._run_unnamed(prover, left[: None if self._limit is None else self._limit - len(known)])
         self._adopted.requests = sum(sum(each.values()) for each in runtime.lines(self._name).answers.values())
         self._adopted.finished_at = runtime.clock()
         return self._adopted
@@ -101,17 +101,34 @@ class Adopt:
             self._adopted.count(already_archived=len(group.keys))
         return group.is_archived
 
-    def _run(self, theirs: Foreign, groups: list[Match]) -> None:
-        transfer = self._runtime.transfer()
-        prover = Prover(
-            foreign=theirs, place=transfer.place, count=lambda sent: self._adopted.count(provider_bytes=sent)
-        )
-        one = partial(self._one, transfer, prover)
+    def _prover(self, theirs: Foreign) -> Prover:
+        place = self._runtime.transfer().place
+        return Prover(foreign=theirs, place=place, count=lambda sent: self._adopted.count(provider_bytes=sent))
+
+    def _run(self, prover: Prover, matches: Iterable[Match]) -> None:
+        one = partial(self._one, self._runtime.transfer(), prover)
         with ThreadPoolExecutor(self._runtime.settings.transfer.workers, thread_name_prefix="adopt") as workers:
-            left = iter(groups)
+            left = iter(matches)
             while some := list(islice(left, _TOGETHER)):
                 for _ in workers.map(one, some):
                     self._runtime.stop.check()
+
+    def _run_unnamed(self, prover: Prover, objects: list[Listed]) -> None:
+        """Adopt objects without an id in their keys, one after the other."""
+        if not objects:
+            return
+        by_length, transfer = ByLength(self._runtime, self._name, prover), self._runtime.transfer()
+        for each in objects:
+            self._runtime.stop.check()
+            try:
+                found = by_length.match(each)
+            except Unproven as error:
+                self._adopted.name(Named(each.key, None, error.reason, error.message))
+                continue
+            if found is None:
+                self._adopted.count(already_archived=1)
+            else:
+                self._one(transfer, prover, found)
 
     def _one(self, transfer: Transfer, prover: Prover, group: Match) -> None:
         """Adopt one recording, and note the result. Raises only what concerns all."""
@@ -124,6 +141,10 @@ class Adopt:
         assert group.row_id is not None  # noqa: S101 - registered before
         ledger, clock = self._runtime.ledger, self._runtime.clock
         taken = ledger.taking.take(group.row_id, clock())
+        rows = ledger.ask.find(group.recording_id, self._name) if taken is None else []
+        if any(row["id"] == group.row_id and row["state"] == State.ARCHIVED for row in rows):
+            self._adopted.count(copies=len(group.keys))
+            return
         if taken is None:
             self._name_all(group, "adopt.busy", "another process works on it, or it is archived: run the command again")
             return
@@ -177,7 +198,8 @@ class Adopt:
             if self._dry_run:
                 self._count(sum(each.fetched.spool.bytes for each in proven))
                 return None
-            media = {m.key: m for m in (attempt.put(line, recording, each.fetched, each.origin) for each in proven)}
+            found = [attempt.put(line, recording, each.fetched, each.origin) for each in proven]
+            media = {each.key: each.altered(requested=None) for each in found}
             receipt = attempt.commit(line, recording, tuple(media.values()), None, adopted=self._said(proven))
         self._count(receipt.bytes)
         return receipt
@@ -194,7 +216,7 @@ class Adopt:
                 self._adopted.count(copies=1)
                 continue
             try:
-                proven = prover.prove(line, recording, key, "id")
+                proven = prover.prove(line, recording, key, group.matched_by)
             except Unproven as error:
                 self._adopted.name(Named(key, group.recording_id, error.reason, error.message))
                 continue

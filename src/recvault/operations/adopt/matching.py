@@ -30,6 +30,7 @@ class Match:
     is_archived: bool = False
     recording: Recording | None = None  # as the ledger has it, or as the provider told it now
     keys: list[str] = field(default_factory=list)
+    matched_by: str = "id"
 
 
 class Matching:

@@ -7,7 +7,8 @@ requested, and their size; all of them from a service that ignores Range, or if 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import IO
 
@@ -16,7 +17,6 @@ from recvault.http import MediaHead
 from recvault.http.media_part import MediaPart
 from recvault.models import JSON, Phase, Recording, Requested
 from recvault.operations.adopt.names import ending, is_named
-from recvault.providers.base import CHANNELS
 from recvault.store import Foreign, Origin
 from recvault.transfer.fetch import Fetched, Line, Receiving
 from recvault.transfer.fetch import formats as wanted_formats
@@ -138,24 +138,37 @@ class Prover:
         except NotFound as error:
             raise not_there(refreshed(line, recording), error) from error
 
+    def begins_like(self, line: Line, recording: Recording, fetched: Fetched) -> bool:
+        """Whether the provider's media have the object's size and first bytes."""
+        start, length = places(fetched.spool.bytes, self.sample)[0]
+        for ask in self._asked(line, recording, fetched.media_format):
+            with suppress(Refused):
+                part = ask(start, length)
+                self.count(part.sent)
+                if part.content is None:
+                    return part.sha256 == fetched.spool.sha256
+                is_as_long = part.whole == fetched.spool.bytes
+                return is_as_long and part.content == _piece(fetched.spool.file, start, length)
+        return False
+
     def _compare(self, line: Line, recording: Recording, fetched: Fetched) -> JSON:
+        refused: Refused | None = None
+        for ask in self._asked(line, recording, fetched.media_format):
+            try:
+                return self._samples(line, fetched, ask)
+            except Refused as error:
+                refused = error  # e.g. two channels of a mono recording
+        if refused is not None:
+            raise refused
+        raise Unproven("adopt.format", f"it is {fetched.media_format}, which the provider does not serve")
+
+    def _asked(self, line: Line, recording: Recording, media_format: str) -> list[Callable[[int, int], MediaPart]]:
+        """Return the requests for parts of a recording's media, best first."""
         signed = line.provider.media_url_lifetime is not None
         if signed and not recording.media_urls:
             recording = refreshed(line, recording)
-        requests = line.provider.media_requests(recording, fetched.media_format)
-        if not requests:
-            raise Unproven("adopt.format", f"it is {fetched.media_format}, which the provider does not serve")
-        for request in requests:
-            try:
-                ask = partial(line.session.part, request, signed=signed)
-                compared = self._samples(line, fetched, ask)
-            except Refused:
-                if request is requests[-1]:
-                    raise
-                continue  # e.g. two channels of a mono recording
-            fetched.requested = replace(fetched.requested, channels=request.extensions.get(CHANNELS))
-            return compared
-        raise AssertionError("the last request was answered, or raised")
+        requests = line.provider.media_requests(recording, media_format)
+        return [partial(line.session.part, each, signed=signed) for each in requests]
 
     def _samples(self, line: Line, fetched: Fetched, ask: Callable[[int, int], MediaPart]) -> JSON:
         """Compare samples of the object with the provider's media, and their sizes."""
