@@ -140,7 +140,7 @@ def test_a_second_run_skips_what_is_archived(stage: Stage) -> None:
     assert stage.adopt(limit=2).adopted == 2
     served, read = stage.served(), stage.theirs.counts["GET"]
     adopted = stage.adopt()
-    assert (adopted.adopted, adopted.already_archived, adopted.exit_code) == (3, 2, 0)
+    assert (adopted.adopted, adopted.already_archived, adopted.copies, adopted.exit_code) == (3, 2, 0, 0)
     assert (stage.served() - served, stage.theirs.counts["GET"] - read) == (9, 3)
 
 
@@ -302,3 +302,28 @@ def test_an_external_recording_is_adopted_if_its_row_names_the_object(stage: Sta
     assert (proof["from"], proof["method"]) == (f"s3://{stage.theirs.name}/{right}", "named by the provider")
     assert (stage.row(one)["state"], stage.row(other)["state"]) == ("archived", "external")
     assert stage.served() - served == 1  # for the other: the provider has no media of it
+
+
+def test_an_object_of_another_size_is_named(stage: Stage) -> None:
+    """Sound media of about the recording's length, but longer than the provider's, are not the recording."""
+    [one] = stage.add(1)
+    key = stage.lay(one, wav(Noise(1, "other"), SECONDS + 1, 1).read())
+    assert named(stage.adopt().document()) == {key: "adopt.size"}
+
+
+def test_a_second_copy_is_counted(stage: Stage) -> None:
+    """Of two true objects of one recording the first is adopted, the next counted; a false one before is named."""
+    [one] = stage.add(1)
+    stage.lay(one)
+    stage.theirs.place(f"export/0/{one.recording_id}.wav", PAGE)
+    stage.theirs.place(f"export/z/{one.recording_id}.wav", stage.media(one))
+    adopted = stage.adopt()
+    assert named(adopted.document()) == {f"export/0/{one.recording_id}.wav": "media.document"}
+    assert (adopted.objects, adopted.adopted, adopted.copies) == (3, 1, 1)
+
+
+def test_a_place_that_is_no_bucket_is_wrong_usage(stage: Stage) -> None:
+    """Anything but s3://bucket/prefix is wrong usage; a bucket that is not there is told as such."""
+    assert run(stage.rig, "adopt", "--source", "acme", "export/").code == 2
+    assert run(stage.rig, "adopt", "--source", "acme", "s3://").code == 2
+    assert run(stage.rig, "adopt", "--source", "acme", "s3://nowhere-at-all/x").code == 78
