@@ -33,6 +33,7 @@ VERBS = {
     "export": "Write recordings into a folder to hand over: BagIt, WebDataset or Lhotse.",
     "failures": "List dead and failing recordings: why, since when, how many attempts.",
     "find": "Find recordings in the bucket: by number, call, time and source; no ledger is needed.",
+    "gaps": "Compare the provider's calls with their recordings: never recorded, too short, too long.",
     "get": "Fetch a recording from the bucket and verify it.",
     "hold": "Keep recordings from being erased or pruned, and end that.",
     "init": "Set up an archive: ask, test, write the configuration, archive the first recordings.",

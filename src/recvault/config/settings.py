@@ -270,6 +270,16 @@ class PrivateKeyRef(_Table):
     public_key_sid: Text | None = None
 
 
+class GapsSettings(_Table):
+    """`gaps` of a source: which of its calls ought to have a recording, and how far a length may be off."""
+
+    direction: Literal["any", "inbound", "outbound"] = "any"
+    numbers: Texts = ()
+    min_seconds: Annotated[int, Field(ge=0)] = 10
+    tolerance: Duration = timedelta(seconds=10)
+    late_start: Duration = timedelta(seconds=30)
+
+
 class SourceSettings(_Table):
     """One `[[sources]]` entry. `settings` are its provider's plain keys, including `base_url` if set."""
 
@@ -291,6 +301,7 @@ class SourceSettings(_Table):
     give_up_after: Period = timedelta(days=3)
     quiet_after: Annotated[Period | None, BeforeValidator(lambda value: None if value == "" else value)] = None
     prune_after: Annotated[Period | None, BeforeValidator(lambda value: None if value == "" else value)] = None
+    gaps: GapsSettings = GapsSettings()
     requests_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20
     max_concurrency: Count = 32
     media_hosts: Annotated[Texts, AfterValidator(checks.hosts)] = ()

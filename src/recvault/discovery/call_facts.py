@@ -102,6 +102,14 @@ def ask_participants(provider: Provider, session: Session, recordings: Sequence[
     return CallsTold(facts, requests)
 
 
+def listed_calls(provider: Provider, session: Session, since: datetime, until: datetime) -> Iterator[list[CallRow]]:
+    """Yield the pages of calls that began from the day of `since` to the day of `until`. Raises what the session
+    raises."""
+    rest = cast("Rest", provider)
+    for rows in _new(session.follow(calls_request(rest, since, until), parse_calls(rest))):
+        yield list(rows)
+
+
 def _new(pages: Iterator[tuple[CallRow, ...]]) -> Iterator[Sequence[CallRow]]:
     return with_new_rows(pages, lambda row: row.call_id, "calls")
 

@@ -67,6 +67,15 @@ _UNARCHIVED = """
 _ARCHIVED_MEDIA = """
     SELECT media, sidecar_key FROM recordings WHERE source = ? AND state = 'archived' AND media IS NOT NULL
 """
+_OF_CALLS = """
+    SELECT call_id, recording_id, state, media, sidecar_key FROM recordings
+    WHERE call_id IN (SELECT value FROM json_each(:calls)) AND provider = :provider AND account_id = :account
+"""
+
+_UNCALLED = """
+    SELECT 1 FROM recordings WHERE source = ? AND account_id = ? AND state = 'archived' AND call_id IS NULL
+        AND created_at >= ? AND created_at < ? LIMIT 1
+"""
 
 _NEXT_DUE = """
     SELECT min((SELECT min(next_attempt_at) FROM recordings WHERE source = names.value AND next_attempt_at IS NOT NULL))
@@ -147,6 +156,18 @@ class Questions:
         """Return in which hours of the last weeks an account had recordings; none if one was after `before`."""
         with self._connection.read() as db:
             return hours.hours(db, source, account_id, before)
+
+    def of_calls(self, provider: str, account_id: str, call_ids: Collection[str]) -> list[Row]:
+        """Return the recordings of these calls: call, id, state, media, sidecar key."""
+        with self._connection.read() as db:
+            chosen = {"calls": json.dumps(list(call_ids)), "provider": provider, "account": account_id}
+            return list(db.query(_OF_CALLS, chosen))
+
+    def has_uncalled(self, source: str, account_id: str, since: datetime, until: datetime) -> bool:
+        """Whether an archived recording of that time has no call. It may read every row."""
+        with self._connection.read() as db:
+            chosen = [source, account_id, stamp(since), stamp(until)]
+            return db.execute(_UNCALLED, chosen).fetchone() is not None
 
     def archived_between(self, since: datetime, until: datetime, before: datetime) -> int:
         """Count archived recordings created from `since` until before `until`, and archived before `before`.

@@ -35,6 +35,7 @@ class CallRow:
     status: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    seconds: float | None = None
     parent_call_id: str | None = None
     forwarded_from: str | None = field(default=None, repr=False)
 
@@ -84,11 +85,19 @@ def _row(row: Any) -> CallRow | None:
             status=values.text(row.get("status")),
             started_at=values.moment_or_none(row.get("start_time") or row.get("date_created")),
             ended_at=values.moment_or_none(row.get("end_time")),
+            seconds=_seconds(row),
             parent_call_id=values.text(row.get("parent_call_sid")),
             forwarded_from=values.text(row.get("forwarded_from")),
         )
     except UNREADABLE:
         return None
+
+
+def _seconds(row: Any) -> float | None:
+    """Return a call's length: `duration`, else from its times; None for one that is not over."""
+    began, ended = values.moment_or_none(row.get("start_time")), values.moment_or_none(row.get("end_time"))
+    told = values.number(row.get("duration"))
+    return told if told is not None or not (began and ended) else (ended - began).total_seconds()
 
 
 def participants_request(provider: Rest, room_id: str) -> httpx.Request:

@@ -13,7 +13,7 @@ from typing import Any
 
 from recvault.simulator import dates
 from recvault.simulator.exchange import Request, SimulatedReply, error, json_reply, refuse
-from recvault.simulator.recording import Api, SimRecording
+from recvault.simulator.recording import NEVER, Api, SimRecording
 from recvault.simulator.twilio_common import encode, page_number, page_size
 from recvault.simulator.world import SimAccount, World
 
@@ -60,17 +60,37 @@ def _around(world: World, account: SimAccount, recording: SimRecording) -> Itera
     if recording.call_id is None:
         return
     draw = int(world.hex("call", recording.call_id), 16)
-    began, ended = recording.started_at - _RING, recording.ended_at
+    began, ended = recording.started_at - _RING, recording.ended_at + timedelta(seconds=recording.cut_seconds)
+    kept = recording.visible_at < NEVER
     missing = draw % 10_000 < world.switches.calls_missing_share * 10_000
     other = _named(world, account, "leg", recording.call_id)
     kind = draw // 10_000 % 4
     if kind == 0:  # it was dialled by another call
-        yield _call(world, other, "inbound", began - _RING, ended, missing=missing)
-        yield _call(world, recording.call_id, "outbound-dial", began, ended, parent=other, missing=missing)
+        yield _call(world, other, "inbound", began - _RING, ended, missing=missing, recorded=kept)
+        yield _call(
+            world, recording.call_id, "outbound-dial", began, ended, parent=other, missing=missing, recorded=kept
+        )
     else:
-        yield _call(world, recording.call_id, "inbound" if kind < 3 else "outbound-api", began, ended, missing=missing)
+        yield _call(
+            world,
+            recording.call_id,
+            "inbound" if kind < 3 else "outbound-api",
+            began,
+            ended,
+            missing=missing,
+            recorded=kept,
+        )
         if kind == 1:  # it dialled another
-            yield _call(world, other, "outbound-dial", began + _RING, ended, parent=recording.call_id, missing=missing)
+            yield _call(
+                world,
+                other,
+                "outbound-dial",
+                began + _RING,
+                ended,
+                parent=recording.call_id,
+                missing=missing,
+                recorded=kept,
+            )
     if draw // 40_000 % 4 == 0:
         alone = _named(world, account, "unrecorded", recording.call_id)
         yield _call(world, alone, "inbound", began, ended, recorded=False)

@@ -18,6 +18,8 @@ class Details(TypedDict, total=False):
     media_ready_at: datetime | None
     deleted_at: datetime | None
     duration_seconds: float
+    cut_seconds: float
+    lost: bool  # its call is listed, and it never is
     channels: int
     formats: tuple[str, ...] | None
     status_final: Final

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, Unpack
 
 from recvault.simulator.details import Details
-from recvault.simulator.recording import Api, SimRecording
+from recvault.simulator.recording import NEVER, Api, SimRecording
 from recvault.simulator.switches import Switches
 from recvault.simulator.world import SimAccount, World
 
@@ -46,7 +46,10 @@ def make(world: World, account: SimAccount, api: Api, number: int, **details: Un
         recording_id=details.get("recording_id") or _name(world, account, api, "recording", number),
         created_at=created_at,
         **times,
-        visible_at=_utc(details.get("visible_at")) or _visible_at(world.switches, api, created_at, times),
+        visible_at=NEVER
+        if details.get("lost")
+        else _utc(details.get("visible_at")) or _visible_at(world.switches, api, created_at, times),
+        cut_seconds=details.get("cut_seconds", 0.0),
         media_ready_at=_utc(details.get("media_ready_at")) or times["completed_at"] + _media_lag(world.switches, api),
         deleted_at=_utc(details.get("deleted_at")),
         duration_seconds=seconds,

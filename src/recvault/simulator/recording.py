@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 Api = Literal["voice", "video", "telnyx", "signalwire", "plivo", "bandwidth", "ringcentral"]
 Final = Literal["completed", "absent", "failed"]
+NEVER = datetime.max.replace(tzinfo=UTC)
 Malformed = Literal["no_date", "bad_date"]
 
 
@@ -26,6 +27,7 @@ class SimRecording:
     media_ready_at: datetime  # media are served from then on
     deleted_at: datetime | None = None
     duration_seconds: float = 1.0
+    cut_seconds: float = 0.0  # by which its call goes on after it
     channels: int = 1
     formats: tuple[str, ...] = ("wav", "mp3")
     status_final: Final = "completed"
