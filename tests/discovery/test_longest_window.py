@@ -70,4 +70,23 @@ def test_no_slice_is_ever_longer(newest_first: bool) -> None:
         if len(taken) == 5:
             slices.cut_no_more()
     assert max(taken) == HALF
+
+
+def test_a_limit_that_was_found_grows_back_to_the_documented_one() -> None:
+    """Slices that had to be shorter grow again, up to the limit and not beyond."""
+    slices = Slices([Window(EPOCH, NOW)], page_size=20, newest_first=False, longest=HALF)
+    slices.no_wider(timedelta(days=20))
+    widest = []
+    while (slice_ := slices.next()) is not None:
+        slices.saw(slice_, rows=0, within=0)
+        widest.append(slices.widest)
+    assert (widest[0], widest[-1]) == (timedelta(days=20), HALF)
+
+
+def test_slices_leave_nothing_out() -> None:
+    """The slices of a window add up to it."""
+    slices = Slices([Window(EPOCH, NOW)], page_size=20, newest_first=True, longest=HALF)
+    taken: list[Any] = []
+    while (slice_ := slices.next()) is not None:
+        taken.append(slice_.until - slice_.since)  # type: ignore[operator]
     assert sum(taken, timedelta()) == NOW - EPOCH

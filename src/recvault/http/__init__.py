@@ -1,6 +1,6 @@
 """One session per account: send, classify, back off, pace, page and stream.
 
-Invariants: credentials are sent only to the origin of `base_url`; no connection is made to an address that the source
+Invariants: credentials are sent only to the provider's own origins; no connection is made to an address that the source
 does not allow; a page already seen is an error, not a loop.
 """
 

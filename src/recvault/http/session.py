@@ -1,8 +1,8 @@
 """Send a request and read its answer, or stream its media: the only way to a provider.
 
-Invariants: the `Authorization` header is set here, only for the origin of `base_url`; redirects are followed here, each
-checked like any other URL; a media body that is not complete by its Content-Length is an error; the circuit opens only
-for this account, if its own list refuses the credentials: the refusal of one recording concerns that recording.
+Invariants: the `Authorization` header is set here, only for the provider's own origins; redirects are followed here,
+each checked like any other URL; a media body that is not complete by its Content-Length is an error; the circuit opens
+only for this account, if its own list refuses the credentials: the refusal of one recording concerns that recording.
 """
 
 from __future__ import annotations

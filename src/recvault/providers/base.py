@@ -1,8 +1,8 @@
 """The provider interface: a frozen value of facts and pure functions about one wire format.
 
 A provider performs no I/O and holds no secret. It builds requests without credentials: the session adds the
-`Authorization` header, and only to requests to the origin of `base_url`. README.md in this folder explains how to
-add one.
+`Authorization` header, and only to requests to `base_url` and the origins in `own_origins`. README.md in this folder
+explains how to add one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Five recording services as a real HTTP server, with a menu of faults: for demos, tests and benchmarks.
+"""Recording services as a real HTTP server, with a menu of faults: for demos, tests and benchmarks.
 
     with Simulator(seed=7) as simulator:
         account = simulator.add_account("twilio")

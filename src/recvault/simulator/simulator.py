@@ -25,7 +25,7 @@ _KEPT = 500_000  # the latest requests in the log
 
 
 class Simulator:
-    """The five services on one origin, and a host for signed URLs on another; real HTTP on 127.0.0.1."""
+    """The services on one origin, and a host for signed URLs on another; real HTTP on 127.0.0.1."""
 
     def __init__(self, seed: int = 0, switches: Switches | None = None, *, port: int = 0, media_port: int = 0) -> None:
         self._world = World(seed, switches or Switches())

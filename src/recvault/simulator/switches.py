@@ -1,4 +1,4 @@
-"""Everything that is uncertain about the five services, each as a switch for tests.
+"""Everything that is uncertain about the services, each as a switch for tests.
 
 The defaults are the most likely behaviour by documents and captured replies.
 """
