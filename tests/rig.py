@@ -133,6 +133,19 @@ class Rig:
         return {document["recording_id"]: document for document in documents}
 
 
+def without_late_calls(objects: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the objects but those with calls that came after a sidecar; no recording's call is told twice.
+
+    Whether a call is told by the sidecar or afterwards depends on which request is answered first.
+    """
+    late = {key for key in objects if key.startswith("calls/")}
+    told = [json.loads(line)["recording_id"] for key in late for line in objects[key].splitlines()]
+    documents = [json.loads(body) for key, body in objects.items() if key.endswith(".json") and "/provider=" in key]
+    told += [each["recording_id"] for each in documents if "call" in each]
+    assert len(told) == len(set(told)), "a call is told twice"
+    return {key: body for key, body in objects.items() if key not in late}
+
+
 @functools.cache
 def _client(url: str) -> Any:
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1")

@@ -11,7 +11,7 @@ import pytest
 
 from cli.commands import finish, kill, start, until
 from recvault.simulator import SimAccount, Simulator
-from rig import Rig
+from rig import Rig, without_late_calls
 
 SIGNALS = {130: signal.SIGINT, 143: signal.SIGTERM}
 
@@ -42,8 +42,7 @@ def assert_bucket_is_truth(rig: Rig, simulator: Simulator, account: SimAccount) 
     named = {medium["key"] for sidecar in sidecars.values() for medium in sidecar["media"]}
     assert {key for key in objects if key.endswith(".wav")} == named
     assert len(named) == len(truth)
-    late = [key for key in objects if key.startswith("calls/")]  # facts that came after the sidecar
-    assert len(objects) - len(late) == 2 * len(truth) + 1  # plus the schema
+    assert len(without_late_calls(objects)) == 2 * len(truth) + 1  # plus the schema
     for recording in truth:
         (medium,) = sidecars[recording.recording_id]["media"]
         assert objects[medium["key"]] == simulator.media(recording, "wav").read()

@@ -28,7 +28,7 @@ from daemon.started import Started
 from daemon.timeline import Row, Scale, Timeline, polled_since, rows_of
 from recvault import archive
 from recvault.simulator import Simulator
-from rig import SOURCES, Rig, now, sha256
+from rig import SOURCES, Rig, now, sha256, without_late_calls
 from strict_s3 import Bucket
 
 pytestmark = pytest.mark.long
@@ -177,7 +177,7 @@ def assert_bucket(rig: Rig, bucket: Bucket, timeline: Timeline, archived: set[st
         assert (medium["sha256"], medium["bytes"]) == (served.sha256, served.length)
         assert sha256(objects[medium["key"]]) == served.sha256
         named[medium["key"]] = recording
-    assert objects.keys() == named.keys() | sidecars.keys() | {archive.SCHEMA_KEY}
+    assert without_late_calls(objects).keys() == named.keys() | sidecars.keys() | {archive.SCHEMA_KEY}
     assert {key: times for key, times in bucket.writes.items() if times > 1 and key.startswith("recordings/")} == {}
     assert bucket.uploads == {}
 
