@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, print_json, verb
+from recvault.cli.app import App, clustered, print_json, verb
 from recvault.workers.cores import on_one_core
 
 if TYPE_CHECKING:
@@ -27,15 +28,17 @@ _SHOWN = 10  # problems in a table
     metavar="TEMPLATE",
     help="A previous archive.key_template, under which some recordings were archived.",
 )
+@clustered
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @verb
-def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], as_json: bool) -> int:
+def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], cluster: str | None, as_json: bool) -> int:
     """Make a new ledger from the sidecars in the bucket. Afterwards `sync` downloads nothing that is archived.
 
     A sound ledger is never replaced. If interrupted, run the same command again to continue.
     """
-    with app.signals(), app.runtime() as runtime, _progress(app) as on_read, on_one_core():
-        rebuilt = _made(runtime, on_read, earlier).run(set_aside=set_aside)
+    with app.signals(), app.runtime(cluster=cluster) as runtime, _progress(app) as on_read:
+        with _placed(runtime, _made(runtime, on_read, earlier), cluster is not None) as rebuild:
+            rebuilt = rebuild.run(set_aside=set_aside)
         if not rebuilt.interrupted:
             runtime.note_archive()
             runtime.honour_erasures()
@@ -70,6 +73,19 @@ def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequenc
         earlier=templates,
         on_read=on_read,
     )
+
+
+@contextmanager
+def _placed(runtime: Runtime, rebuild: Rebuild, by_cluster: bool) -> Iterator[Rebuild]:
+    """Read sidecars by a cluster's workers, or by threads on one core."""
+    if not by_cluster:
+        with on_one_core():
+            yield rebuild
+        return
+    from recvault.workers.executors import cluster_readers
+
+    with cluster_readers(runtime, rebuild.reader, rebuild.work) as (readers, workers):
+        yield replace(rebuild, elsewhere=readers, threads=rebuild.threads * workers)
 
 
 @contextmanager

@@ -1,32 +1,34 @@
 """Make a new ledger from the sidecars in the bucket; no provider is used, and the bucket is not changed.
 
 Invariants. A sound ledger is never replaced, and a damaged one is kept. The new one is put in place only when it is
-complete; after a kill, the same command continues. It has no watermark: the next scan lists all history, and knows
-what is archived without asking the bucket. Memory does not grow with the bucket.
+complete; after a kill, or a lost cluster, the same command continues. It has no watermark: the next scan lists all
+history, and knows what is archived without asking the bucket. Memory does not grow with the bucket.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol
 
-from recvault.archive import KeyTemplate, Sidecar
+from recvault.archive import KeyTemplate
 from recvault.custody import Records
-from recvault.errors import Cold, ConfigError, Interrupted, KeyRefused, LedgerDamaged, LedgerStands, TooLarge
+from recvault.errors import ConfigError, Interrupted, KeyRefused, LedgerDamaged, LedgerStands, TooLarge
 from recvault.ledger import DaemonLock
 from recvault.ledger.rebuilt import Committed, NewLedger, RebuiltAccount, refuse_company
 from recvault.ledger.soundness import look_hard
 from recvault.log.lines import get_logger
-from recvault.models import JSON, Receipt, Recording, unstamp
+from recvault.models import JSON, unstamp
 from recvault.monitoring.report import PARTIAL, iso
 from recvault.operations.prune.deletion_records import conclusions, deleted
+from recvault.operations.sidecar_reading import Found, SidecarProblem, Sidecars
 from recvault.shutdown import Stop
-from recvault.store import SMALL_MOST, Listed, Reader
+from recvault.store import Listed, Reader
 
 log = get_logger("recvault.operations.rebuild")
 
@@ -34,16 +36,8 @@ SCHEMA = "recvault/rebuild/v1"
 MOST_PROBLEMS = 100
 _BATCH = 1000  # rows per transaction
 _AHEAD = 8  # sidecars per thread that are read in advance
-_LARGEST_NUMBER = (1 << 63) - 1  # that the ledger can hold
-
-
-@dataclass(frozen=True, slots=True)
-class SidecarProblem:
-    """A sidecar that is not used in the new ledger, and why."""
-
-    key: str
-    reason: str
-    is_foreign: bool = False  # not under a key of its recording
+_TRAVEL_TOGETHER = 32  # sidecars that are asked for at a time, if they are read elsewhere
+_AHEAD_ELSEWHERE = 2  # such batches per thread
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,6 +107,14 @@ class Rebuilt:
         }
 
 
+class SidecarReaders(Protocol):
+    """Reads sidecars in other processes."""
+
+    def ask(self, items: Sequence[Any], look: Callable[[], None]) -> list[Any]:
+        """Return an answer for each, up to the first error, which ends the list."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuild:
     """Rebuilds a ledger; made for one run."""
@@ -127,7 +129,13 @@ class Rebuild:
     stop: Stop
     clock: Callable[[], datetime]
     earlier: tuple[KeyTemplate, ...] = ()  # of earlier configurations
+    elsewhere: SidecarReaders | None = None  # what reads sidecars instead of this process's threads
     on_read: Callable[[Rebuilt], None] = lambda rebuilt: None
+
+    @property
+    def work(self) -> Sidecars:
+        """What reads one sidecar; it can be sent to another process."""
+        return Sidecars(self.keys, self.earlier)
 
     def run(self, *, set_aside: bool) -> Rebuilt:
         """Build the ledger and put it in place. On an error, what was read is kept for the next run."""
@@ -233,72 +241,43 @@ class Rebuild:
         if len(rebuilt.problems) < MOST_PROBLEMS:
             rebuilt.problems.append(problem)
 
-    def _found(self, pool: ThreadPoolExecutor, after: str) -> Iterator[tuple[str, Committed | SidecarProblem | None]]:
+    def _found(self, pool: ThreadPoolExecutor, after: str) -> Iterator[tuple[str, Found]]:
         """Yield what each sidecar contains, in key order; some are read ahead."""
-        ahead: deque[tuple[str, Future[Committed | SidecarProblem | None]]] = deque()
-        for listed in self.reader.listed(self.keys.root, after):
-            if not self.keys.may_be_sidecar(listed.key):
-                continue
-            ahead.append((listed.key, pool.submit(self._read, listed)))
-            if len(ahead) > self.threads * _AHEAD:
-                key, future = ahead.popleft()
-                yield key, future.result()
-        for key, future in ahead:
-            yield key, future.result()
+        together, most = (1, _AHEAD) if self.elsewhere is None else (_TRAVEL_TOGETHER, _AHEAD_ELSEWHERE)
+        listing = (each for each in self.reader.listed(self.keys.root, after) if self.keys.may_be_sidecar(each.key))
+        read = self._reading()
+        ahead: deque[tuple[list[Listed], Future[list[Found]]]] = deque()
+        while batch := list(islice(listing, together)):
+            ahead.append((batch, pool.submit(read, batch)))
+            if len(ahead) > self.threads * most:
+                yield from _answers(*ahead.popleft())
+        while ahead:
+            yield from _answers(*ahead.popleft())
 
-    def _read(self, listed: Listed) -> Committed | SidecarProblem | None:
-        """Read one sidecar; None if it no longer exists."""
-        self.stop.check()
-        if listed.bytes > SMALL_MOST:
-            return SidecarProblem(listed.key, f"{listed.bytes:,} bytes: it is too large to be a sidecar")
-        try:
-            body = self.reader.get(listed.key)
-            return None if body is None else self._committed(body.content, body.noted, listed.key)
-        except Cold:
-            return SidecarProblem(
-                listed.key, "it is in an archive class and cannot be read: restore it, then rebuild again"
-            )
-        except (TooLarge, KeyRefused) as error:
-            return SidecarProblem(listed.key, str(error))
-        except ValueError as error:
-            return SidecarProblem(listed.key, str(error), is_foreign=isinstance(error, _Foreign))
+    def _reading(self) -> Callable[[Sequence[Listed]], list[Found]]:
+        """Return what reads a batch: here, or elsewhere. It raises the first error."""
+        if (elsewhere := self.elsewhere) is None:
+            question = self.work(self.reader)
 
-    def _committed(self, content: bytes, noted: str | None, key: str) -> Committed:
-        """Parse a sidecar. Raises ValueError with a sentence if it is not one of its key's recording."""
-        if noted is not None and hashlib.sha256(content).hexdigest() != noted:
-            raise ValueError(f"its content does not match the SHA-256 in its metadata, {noted}")
-        sidecar = Sidecar.read(content)
-        if (fault := sidecar.fault) is not None:
-            raise ValueError(f"it does not match the schema: {fault}")
-        recording, attempts = sidecar.recording, sidecar.attempts
-        receipt = sidecar.receipt(recording, key)
-        self._check_keys(receipt)
-        if max(receipt.bytes, attempts) > _LARGEST_NUMBER:
-            raise ValueError("it contains a number that is too large")
-        "".join((*recording.identity, recording.api, receipt.source)).encode()  # UnicodeEncodeError is a ValueError
-        return Committed(receipt, attempts)
+            def here(batch: Sequence[Listed]) -> list[Found]:
+                self.stop.check()
+                return [question(each) for each in batch]
 
-    def _check_keys(self, receipt: Receipt) -> None:
-        """Raise _Foreign unless the sidecar and all media that it names are under this recording's own keys.
+            return here
 
-        Anyone who can write to the bucket can put a sidecar with any content there, but not for another recording.
-        """
-        recording, key = receipt.recording, receipt.sidecar_key
-        if not self._is_of(recording, key):
-            raise _Foreign(
-                f"it is not under the key of its recording, {' '.join(recording.identity)}: recvault did not write it "
-                "there, or used an earlier key_template (see --earlier-template)"
-            )
-        for medium in receipt.media:
-            if medium.key == key or not self._is_of(recording, medium.key):
-                raise _Foreign(f"it names media under a key of another recording: {medium.key}")
+        def there(batch: Sequence[Listed]) -> list[Found]:
+            self.stop.check()
+            answers = elsewhere.ask(batch, self.stop.check)
+            if answers and isinstance(answers[-1], BaseException):
+                raise answers[-1]
+            return answers
 
-    def _is_of(self, recording: Recording, key: str) -> bool:
-        return any(each.is_of(recording, key) for each in (self.keys, *self.earlier))
+        return there
 
 
-class _Foreign(ValueError):
-    """A sidecar under a key, or with media, that recvault would not have used for its recording."""
+def _answers(batch: Sequence[Listed], future: Future[list[Found]]) -> Iterator[tuple[str, Found]]:
+    for listed, found in zip(batch, future.result(), strict=True):
+        yield listed.key, found
 
 
 def _so_far(rebuilt: Rebuilt, after: str) -> JSON:
