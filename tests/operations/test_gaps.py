@@ -154,6 +154,20 @@ def test_a_provider_without_a_list_of_calls_is_told_plainly(rig: Rig) -> None:
     assert "telnyx has no list of calls" in ran.stderr
 
 
+def test_the_call_of_an_erased_recording_is_not_told(rig: Rig) -> None:
+    """An erased recording's call is known no more: calls of its time are counted, and others are told as before."""
+    account = recorded(rig)
+    before = found(rig)
+    kept = next(each for each in account.shelves["voice"] if each.cut_seconds == 0 and each.visible_at <= NOW)
+    with rig.runtime(lambda: NOW) as runtime, runtime.ledger._connection.write() as db:
+        erase = "UPDATE recordings SET state='erased', call_id=NULL, media=NULL, sidecar_key=NULL WHERE recording_id=?"
+        db.execute(erase, [kept.recording_id])
+    after = found(rig)
+    at_its_time = {call.call_id for call in rig.simulator.calls(account, "voice") if call.ended_at == kept.ended_at}
+    assert after["erased"] >= 1
+    assert [each for each in before["gaps"] if each["call_id"] not in at_its_time] == after["gaps"]
+
+
 def test_what_cannot_be_judged_is_an_error(rig: Rig) -> None:
     """A source that was never scanned, a list that is refused, calls that the ledger does not know: no gap is told."""
     account = rig.simulator.add_account("twilio")

@@ -61,5 +61,7 @@ def _print(report: GapsReport) -> None:
     click.echo(f"{len(report.found):,} gaps in {report.calls:,} calls", err=True)
     if report.waiting:
         click.echo(f"{report.waiting:,} calls are not judged yet: they, or their recordings, are too recent", err=True)
+    if report.erased:
+        click.echo(f"{report.erased:,} calls have none, but a recording of their time is erased: not told", err=True)
     for error in report.errors:
         click.echo(cell(f"{error['account_id']}: {error['message']}"), err=True)

@@ -72,6 +72,9 @@ _OF_CALLS = """
     WHERE call_id IN (SELECT value FROM json_each(:calls)) AND provider = :provider AND account_id = :account
 """
 
+_ERASED = """
+    SELECT created_at FROM recordings WHERE source = ? AND account_id = ? AND state = 'erased' ORDER BY created_at
+"""
 _UNCALLED = """
     SELECT 1 FROM recordings WHERE source = ? AND account_id = ? AND state = 'archived' AND call_id IS NULL
         AND created_at >= ? AND created_at < ? LIMIT 1
@@ -162,6 +165,13 @@ class Questions:
         with self._connection.read() as db:
             chosen = {"calls": json.dumps(list(call_ids)), "provider": provider, "account": account_id}
             return list(db.query(_OF_CALLS, chosen))
+
+    def erased_at(self, source: str, account_id: str) -> list[datetime]:
+        """Return when the erased recordings of an account were created: nothing else of them is known."""
+        with self._connection.read() as db:
+            if not standing(db, source, account_id).erased:
+                return []  # the usual case, without a look at every row
+            return [stored_time(at) for (at,) in db.execute(_ERASED, [source, account_id]).fetchall()]
 
     def has_uncalled(self, source: str, account_id: str, since: datetime, until: datetime) -> bool:
         """Whether an archived recording of that time has no call. It may read every row."""

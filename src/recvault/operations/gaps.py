@@ -5,6 +5,7 @@ What it finds is put under `events/`, without numbers, and nowhere else.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from recvault.app.runtime import Runtime
 from recvault.custody import Records
 from recvault.custody.events import tell
 from recvault.discovery.call_facts import listed_calls
-from recvault.discovery.call_gaps import CallGap, CallRecording, GapRule, call_ids, families, gaps, is_over
+from recvault.discovery.call_gaps import CallGap, CallRecording, GapKind, GapRule, call_ids, families, gaps, is_over
 from recvault.errors import Interrupted, RecvaultError, UnknownName
 from recvault.ledger import Feed
 from recvault.ledger.rows import media_of
@@ -30,6 +31,7 @@ log = get_logger("recvault.operations.gaps")
 SCHEMA = "recvault/gaps/v1"
 _LISTED_LATE = timedelta(hours=1)  # after a call's end its recording may be listed so late
 _AROUND = timedelta(hours=4)  # a call is dialled at most so long after the one that dials it
+_CLOCKS_DIFFER = timedelta(minutes=1)  # of the lists of calls and recordings
 _TOGETHER = 1_000  # families for which the ledger is asked at once
 
 
@@ -42,6 +44,7 @@ class GapsReport:
     until: datetime
     calls: int = 0  # of the window
     waiting: int = 0  # not over for long enough
+    erased: int = 0  # without a recording, but one of that time is erased: of which call is not known any more
     found: list[tuple[str, CallGap]] = field(default_factory=list, repr=False)  # with their account
     errors: list[JSON] = field(default_factory=list)
     exit_code: int = 0
@@ -58,7 +61,7 @@ class GapsReport:
 
     def _counts(self) -> JSON:
         window = {"source": self.source, "since": iso(self.since), "until": iso(self.until)}
-        return {**window, "calls": self.calls, "waiting": self.waiting}
+        return {**window, "calls": self.calls, "waiting": self.waiting, "erased": self.erased}
 
 
 class Gaps:
@@ -77,6 +80,7 @@ class Gaps:
             tolerance=settings.gaps.tolerance.total_seconds(),
             late_start=settings.gaps.late_start.total_seconds(),
         )
+        self._erased: list[datetime] = []
         self._report = GapsReport(source=name, since=since, until=window.until or now)
 
     def run(self) -> GapsReport:
@@ -123,6 +127,7 @@ class Gaps:
                 f"{self._name}: the ledger does not know the calls of recordings that an earlier version archived",
                 "make the ledger anew with `recvault rebuild`, or choose a later --since",
             )
+        self._erased = ask.erased_at(self._name, account_id)
         whole = self._families(account_id)
         while some := list(islice(whole, _TOGETHER)):
             self._judge(account_id, some, scanned - _LISTED_LATE)
@@ -154,4 +159,17 @@ class Gaps:
                 self._report.waiting += len(family)
                 continue
             recordings = [each for call_id in sorted(call_ids(family)) for each in of.get(call_id, ())]
-            self._report.found += [(account_id, gap) for gap in gaps(family, recordings, self._rule)]
+            for gap in gaps(family, recordings, self._rule):
+                if gap.kind is GapKind.MISSING and self._may_be_erased(family):
+                    self._report.erased += 1
+                else:
+                    self._report.found.append((account_id, gap))
+
+    def _may_be_erased(self, family: list[CallRow]) -> bool:
+        """Whether a recording was made during these calls that is erased: the ledger has forgotten of which call."""
+        began = min((row.started_at for row in family if row.started_at), default=None)
+        ended = max((row.ended_at for row in family if row.ended_at), default=began)
+        if began is None or ended is None:
+            return False
+        first = bisect_left(self._erased, began - _CLOCKS_DIFFER)
+        return first < len(self._erased) and self._erased[first] <= ended + _CLOCKS_DIFFER
