@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cli.commands import run
+from cli.commands import finish, run, start, until
 from operations.erasing.conftest import OTHER, Vault
 from recvault.app.runtime import Runtime
 from recvault.archive.late_calls import LateCall, read_calls
@@ -302,3 +302,23 @@ def test_a_directory_is_erased_too(rig: Rig, tmp_path: Path) -> None:
     assert [key for key in rig.objects() if made.recording_id in key and not key.startswith("erasures/")] == []
     rig.sync_at(START + timedelta(hours=2))
     assert [key for key in rig.objects() if made.recording_id in key and not key.startswith("erasures/")] == []
+
+
+def test_kill_9_in_the_midst_is_made_good_by_the_same_command(vault: Vault) -> None:
+    """A command that is killed once its first tombstone is there leaves nothing when it is given again."""
+    one, two, other = archived(vault)
+    words = ("erase", "--number", f"+{vault.number}", "--reference", "case 7")
+    begun = start(vault.rig, *words)
+    path = tombstone_path("twilio", vault.account.account_id, min(one, two))
+    until(lambda: begun.poll() is not None or path in keys(vault))
+    begun.kill()
+    finish(begun)
+    assert run(vault.rig, *words).code == 0
+    vault.sync()
+    assert (vault.where(vault.number), vault.versions(one), vault.versions(two)) == ([], [], [])
+    assert len(set(vault.versions(other))) == 2
+
+
+def keys(vault: Vault) -> set[str]:
+    """Return all keys in the bucket."""
+    return {each["Key"] for each in vault.s3.list_objects_v2(Bucket=vault.rig.bucket)["Contents"]}
