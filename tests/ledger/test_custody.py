@@ -91,3 +91,11 @@ def test_a_burial_again_changes_nothing(ledger: Ledger) -> None:
     assert bury(ledger) == (0, 0)
     assert ledger.custody.unburied(["erasures/provider=twilio/account=AC1/RE2.json"]) == []
     assert ledger.custody.count_buried() == 1
+
+
+def test_what_was_deleted_before_is_scrubbed_too(ledger: Ledger) -> None:
+    """A number that an ordinary deletion left in the file's free space is gone after a scrub."""
+    ledger.remember("some", f"+{NUMBER[::-1]} " * 400)
+    ledger.remember("some", "")
+    ledger.custody.scrub()
+    assert NUMBER[::-1].encode() not in files(ledger)
