@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recvault.discovery.call_gaps import CallRecording, GapRule, families, gaps, is_over
+from recvault.discovery.call_gaps import CallRecording, GapRule, call_ids, families, gaps, is_over
 from recvault.providers.calls import CallRow
 
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
@@ -32,6 +32,11 @@ def test_a_family_is_a_call_with_all_that_it_dialled() -> None:
     rows = [call("leg2", parent="leg1"), call("a"), call("leg1", parent="a"), call("x", parent="away"), call("b")]
     found = [[row.call_id for row in family] for family in families([*rows, rows[0]])]
     assert sorted(found) == [["a", "leg1", "leg2"], ["b"], ["x"]]
+
+
+def test_a_recording_of_a_parent_that_is_not_listed_is_asked_for() -> None:
+    """The ledger is asked for the calls of a family and for those that dialled them, listed or not."""
+    assert call_ids([call("leg", parent="away"), call("leg2", parent="leg")]) == {"leg", "leg2", "away"}
 
 
 def test_calls_that_name_each_other_end() -> None:
