@@ -105,14 +105,14 @@ def test_a_look_finds_it_too(path: Path, damage: str) -> None:
 
 def test_turned_bytes_never_end_in_a_traceback(path: Path) -> None:
     """A few changed bytes anywhere either do no harm, or are reported as damage or in SQLite's words."""
-    full(path, 60)  # with fewer rows a third of the pages would be empty
+    full(path, 100)  # with fewer rows a third of the pages would be empty
     whole, count = path.read_bytes(), commits_beside(path).read_bytes()
     dice, damaged = random.Random(7), 0
     for _ in range(30):
         path.write_bytes(flip(whole, dice.randrange(len(whole)), dice.choice([1, 8, 64])))
         commits_beside(path).write_bytes(count)
         try:
-            use(path, 70)
+            use(path, 110)
         except LedgerDamaged:
             damaged += 1
         except RecvaultError as error:

@@ -30,6 +30,7 @@ SELDOM = (
     "external",
     "dead",
     "accepted",
+    "erased",
     "quarantined",
     "oldest pending",
     "next attempt",
@@ -43,7 +44,15 @@ STYLES = {  # worst first
     "new": "dim",
     "ok": "green",
 }
-SPARE = ("last success", "lag", "accepted", "external", "gone")  # omitted in a narrow table, the first one first
+# Omitted in a narrow table, the first one first.
+SPARE = (
+    "last success",
+    "lag",
+    "accepted",
+    "erased",
+    "external",
+    "gone",
+)
 NO_LEDGER = "no ledger yet; `recvault sync` or `recvault run` creates it"
 _WIDE = 150  # terminal width from which everything is shown; --json always shows it
 COMMAND = " " * 4  # before a command to copy
