@@ -767,7 +767,7 @@ def _retention(bucket: Bucket, request: Request, body: Body) -> Reply:
 
 
 def _legal_hold(bucket: Bucket, request: Request, body: Body) -> Reply:
-    return _locked(bucket, request, body, {"x-amz-object-lock-legal-hold": "ON"} if "ON" in body.text else {})
+    return _locked(bucket, request, body, {"x-amz-object-lock-legal-hold": "ON" if "ON" in body.text else "OFF"})
 
 
 def _locked(bucket: Bucket, request: Request, body: Body, lock: dict[str, str]) -> Reply:

@@ -250,14 +250,18 @@ class Runtime(Equipment, Inquiry):
             return error
         return None
 
+    @property
+    def records(self) -> Records:
+        """Custody's records in the bucket."""
+        return Records(store=self.store, prefix=self.keys.prefix)
+
     def honour_erasures(self) -> None:
         """Honour the bucket's tombstones, at the start of a pass.
 
         If the bucket cannot be read, nothing is put either, and the next pass asks again.
         """
-        records = Records(store=self.store, prefix=self.keys.prefix)
         try:
-            self.stop.attend(lambda: honour(self.ledger, records, self.clock()))
+            self.stop.attend(lambda: honour(self.ledger, self.records, self.clock()))
         except Interrupted:
             return
         except (StoreUnavailable, StoreRefused, KeyRefused, ConfigError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from recvault.cli.app import App, print_json, verb
+from recvault.cli.app import App, now, print_json, verb
 
 _SHOWN = 20
 
@@ -23,10 +23,14 @@ def command(app: App, name: str, dry_run: bool, limit: int | None, as_json: bool
     provider's media, and copied inside the store. The other bucket is only read.
     """
     bucket, prefix = _place(origin)
+    from recvault.custody.events import tell
     from recvault.operations.adopt import Adopt
 
     with app.signals(), app.runtime() as runtime:
         runtime.source(name)
+        if not dry_run:
+            runtime.prepare_store()
+            tell(runtime.records, "adopt", now=now(), facts=[{"source": name, "from": f"s3://{bucket}/{prefix}"}])
         adopted = Adopt(runtime, name, bucket, prefix, dry_run=dry_run, limit=limit).run()
     if as_json:
         print_json(adopted.document())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, print_json, verb
+from recvault.cli.app import App, now, print_json, verb
 from recvault.cli.backfill import Moment, check_window
 
 if TYPE_CHECKING:
@@ -57,11 +57,14 @@ def command(
         raise click.UsageError("say what to erase by --number, --call or --recording; or give --due alone")
     check_reference(reference, numbers, due=due)
     use_profile(profile)
+    from recvault.custody.events import tell
     from recvault.operations.erasing import Erase
 
     with app.signals(), app.runtime() as runtime:
         if runtime.has_ledger:
             runtime.prepare_store()
+        if not dry_run:
+            tell(runtime.records, "erase", now=now(), reference=reference)
         erased = Erase(runtime=runtime, criteria=criteria, reference=reference or "", due=due, dry_run=dry_run).run()
     if as_json:
         print_json(erased.document())

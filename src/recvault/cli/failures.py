@@ -181,7 +181,6 @@ def accept(app: App, ids: tuple[str, ...], reason: str, as_json: bool) -> int:
     They stay listed and counted as accepted, with reason, user and time. `recvault retry ID` takes one back. The bucket
     gets a record of it first, below events/.
     """
-    from recvault.custody import Records
     from recvault.custody.events import tell
     from recvault.log.lines import get_logger
 
@@ -194,8 +193,7 @@ def accept(app: App, ids: tuple[str, ...], reason: str, as_json: bool) -> int:
         if lost:
             names = ("provider", "account_id", "recording_id", "state")
             told = [{name: row[name] for name in names} for row in lost]
-            records = Records(store=runtime.store, prefix=runtime.keys.prefix)
-            tell(records, "failures accept", now=now(), reference=reason.strip(), facts=told)
+            tell(runtime.records, "failures accept", now=now(), reference=reason.strip(), facts=told)
         taken = runtime.ledger.accept(rows, f"{reason.strip()} (by {_user()})", now())
     for row_id in taken:
         row = rows[row_id]

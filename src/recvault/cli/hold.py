@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, print_json, verb
+from recvault.cli.app import App, now, print_json, verb
 from recvault.cli.backfill import Moment
 from recvault.cli.erase import check_reference, criteria_of, use_profile
 
@@ -54,11 +54,13 @@ def add(
     check_reference(reference, numbers, due=False)
     check_reference(name, numbers, due=False)
     use_profile(profile)
+    from recvault.custody.events import tell
     from recvault.operations.holding import Holding
 
     with app.signals(), app.runtime() as runtime:
         if runtime.has_ledger:
             runtime.prepare_store()
+        tell(runtime.records, "hold add", now=now(), reference=reference, facts=[{"hold": name}])
         report = Holding(runtime).add(name, criteria, reference or "")
     return _end(app, report, "held", as_json)
 
@@ -69,12 +71,11 @@ def add(
 def list_(app: App, as_json: bool) -> int:
     """List the holds that are not released."""
     from recvault.cli.tables import print_table
-    from recvault.custody import Records
     from recvault.custody.holds import held
     from recvault.operations.holding import SCHEMA
 
     with app.signals(), app.runtime() as runtime:
-        holds = held(Records(store=runtime.store, prefix=runtime.keys.prefix)).holds
+        holds = held(runtime.records).holds
     if as_json:
         told = [
             {"name": each.name, "since": each.since, "reference": each.reference, "recordings": len(each.recordings)}
@@ -99,11 +100,13 @@ def release(app: App, /, name: str, reference: str | None, profile: str | None, 
     """End a hold. What was to be erased meanwhile is then due: `recvault erase --due`."""
     check_reference(reference, (), due=False)
     use_profile(profile)
+    from recvault.custody.events import tell
     from recvault.operations.holding import Holding
 
     with app.signals(), app.runtime() as runtime:
         if runtime.has_ledger:
             runtime.prepare_store()
+        tell(runtime.records, "hold release", now=now(), reference=reference, facts=[{"hold": name}])
         report = Holding(runtime).release(name, reference or "")
     return _end(app, report, "released", as_json)
 

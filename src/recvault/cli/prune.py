@@ -48,7 +48,6 @@ def command(app: App, name: str, older_than: timedelta, limit: int | None, dry_r
 
     The copy stays in the bucket. If interrupted, run the same command again to continue.
     """
-    from recvault.custody import Records
     from recvault.custody.events import tell
     from recvault.operations.prune import MOST, Prune
 
@@ -56,8 +55,7 @@ def command(app: App, name: str, older_than: timedelta, limit: int | None, dry_r
         runtime.source(name)
         runtime.prepare_store()
         if not dry_run:
-            records = Records(store=runtime.store, prefix=runtime.keys.prefix)
-            tell(records, "prune", now=now(), facts=[{"source": name}])
+            tell(runtime.records, "prune", now=now(), facts=[{"source": name}])
         summary = Prune(runtime, name, older_than, limit=limit or MOST, dry_run=dry_run).run()
     if as_json:
         print_json(summary.document())

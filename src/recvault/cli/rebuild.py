@@ -51,7 +51,6 @@ def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], cluster: str
 
 def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequence[str] = ()) -> Rebuild:
     from recvault.archive import KeyTemplate
-    from recvault.custody import Records
     from recvault.operations.rebuild import Rebuild
 
     settings = runtime.settings
@@ -63,7 +62,7 @@ def _made(runtime: Runtime, on_read: Callable[[Rebuilt], None], earlier: Sequenc
     return Rebuild(
         path=settings.ledger.path,
         reader=runtime.store.reader(),
-        records=Records(store=runtime.store, prefix=runtime.keys.prefix),
+        records=runtime.records,
         keys=runtime.keys,
         bucket=runtime.store.where,
         sources=frozenset(source.name for source in settings.sources),

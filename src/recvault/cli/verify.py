@@ -157,11 +157,10 @@ def _made(runtime: Runtime, names: tuple[str, ...], window: Window, sample: Samp
 
 def _held(runtime: Runtime) -> Held:
     """Return what is on hold; nothing if the bucket does not answer, which the verification reports."""
-    from recvault.custody import Records
     from recvault.custody.holds import Held, held
 
     with contextlib.suppress(Interrupted, StoreRefused, StoreUnavailable):
-        return held(Records(store=runtime.store, prefix=runtime.keys.prefix))
+        return held(runtime.records)
     return Held()
 
 

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from recvault.app.runtime import Runtime
-from recvault.custody import Records
 from recvault.custody.events import tell
 from recvault.discovery.call_facts import listed_calls
 from recvault.discovery.call_gaps import CallGap, CallRecording, GapKind, GapRule, call_ids, families, gaps, is_over
@@ -109,8 +108,7 @@ class Gaps:
     def tell(self) -> str:
         """Put the record of the run; return its path."""
         runtime = self._runtime
-        records = Records(store=runtime.store, prefix=runtime.keys.prefix)
-        return tell(records, "gaps", now=runtime.clock(), facts=self._report.facts())
+        return tell(runtime.records, "gaps", now=runtime.clock(), facts=self._report.facts())
 
     def _account(self, account_id: str) -> None:
         provider, ask = self._line(account_id).provider, self._runtime.ledger.ask

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from recvault.app.runtime import Runtime
-from recvault.custody import Records
 from recvault.custody.holds import Identity, add_hold, held, named_by, release_hold
 from recvault.errors import KeyRefused, UnknownName
 from recvault.models import JSON, stamp
@@ -42,7 +41,7 @@ class Holding:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.records = Records(store=runtime.store, prefix=runtime.keys.prefix)
+        self.records = runtime.records
 
     def add(self, name: str, criteria: Criteria, reference: str) -> HoldReport:
         """Hold what is asked for. Raises UnknownName if there is nothing."""

@@ -15,7 +15,7 @@ from itertools import islice
 
 from recvault.app.opened_store import foreign
 from recvault.app.runtime import Runtime
-from recvault.custody import Records, Tombstones
+from recvault.custody import Tombstones
 from recvault.errors import (
     ConfigError,
     CredentialsRefused,
@@ -75,7 +75,7 @@ class Adopt:
         if not self._dry_run:
             runtime.prepare_store()
         where = runtime.settings
-        self._erased = Tombstones.listed(Records(store=runtime.store, prefix=runtime.keys.prefix))
+        self._erased = Tombstones.listed(runtime.records)
         with closing(foreign(self._bucket, where.archive, where.transfer, runtime.stop)) as theirs:
             groups, left = Matching(runtime, self._name).groups(self._objects(theirs), may_register=not self._dry_run)
             known, prover = [each for each in groups if not self._is_known(each)][: self._limit], self._prover(theirs)

@@ -13,7 +13,7 @@ from typing import cast
 
 from recvault.app.runtime import Runtime
 from recvault.archive import CATALOG
-from recvault.custody import Records, RecordSchema, Tombstones, done_path, honour, read_tombstone, tombstone_path
+from recvault.custody import RecordSchema, Tombstones, done_path, honour, read_tombstone, tombstone_path
 from recvault.custody.holds import held
 from recvault.errors import KeyConflict
 from recvault.ledger import Ledger
@@ -61,7 +61,7 @@ class Erase:
         """Erase. Raises what bucket and ledger raise: the same command goes on."""
         runtime = self.runtime
         self.report = Erased(started_at=runtime.clock(), reference=self.reference, dry_run=self.dry_run)
-        stones = Tombstones.listed(self._records)
+        stones = Tombstones.listed(self.runtime.records)
         targets = Targets(runtime)
         selected = targets.selected(self.criteria) if self.criteria is not None else []
         selected = self._with_open(targets, stones, selected)
@@ -86,10 +86,6 @@ class Erase:
     # -- before anything is changed ------------------------------------------------------------------------------------
 
     @property
-    def _records(self) -> Records:
-        return Records(store=self.runtime.store, prefix=self.runtime.keys.prefix)
-
-    @property
     def _finder(self) -> VersionFinder:
         return VersionFinder(self.runtime.store.remover(), self.runtime.keys)
 
@@ -97,7 +93,7 @@ class Erase:
         """Add the erasures that are not complete: all if they are due, else those of the same reference."""
         found = {each.identity: each for each in selected}
         for path in stones.open:
-            stone = read_tombstone(self._records, path)
+            stone = read_tombstone(self.runtime.records, path)
             if stone is None:
                 continue
             same = stone.document.get("reference") == self.reference and self.criteria is not None
@@ -109,7 +105,7 @@ class Erase:
         """Find all versions, and what keeps them: holds by our own records first, then the store's locks."""
         if not selected:
             return []
-        finder, now, holds = self._finder, self.runtime.clock(), held(self._records)
+        finder, now, holds = self._finder, self.runtime.clock(), held(self.runtime.records)
         locked = defaultdict[Identity, list[JSON]](list)
         for found in calls:
             for kept in finder.locked(finder.exactly(found.key), now):
@@ -206,11 +202,11 @@ class Erase:
                 self._put_once(path, RecordSchema.ERASED, {**said, "versions": case.deleted})
                 log.info("erasure.done", recording_id=target.identity[2], versions=case.deleted)
         if self.runtime.has_ledger and cases:
-            honour(self.runtime.ledger, self._records, now)
+            honour(self.runtime.ledger, self.runtime.records, now)
 
     def _put_once(self, path: str, schema: RecordSchema, document: JSON) -> None:
         try:
-            self._records.put(path, schema, document)
+            self.runtime.records.put(path, schema, document)
         except KeyConflict:
             return  # of an earlier or another run: it says the same
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from recvault.app.runtime import Runtime
-from recvault.custody import Records
 from recvault.errors import Interrupted, RecvaultError, UnknownName
 from recvault.ledger import KeySet, PruneCandidate, alone_pruning
 from recvault.log.lines import get_logger
@@ -79,9 +78,8 @@ class _Account:
         self._reader = runtime.store.reader()
         self._session = line.deletions(account_id, rate, runtime.stop)
         self._deleter = Deleter(self._provider, self._session)
-        custody = Records(store=runtime.store, prefix=runtime.keys.prefix)
-        self._records = PruneRecords(custody, self._provider.provider, account_id)
-        self._guards = Guards(custody)
+        self._records = PruneRecords(runtime.records, self._provider.provider, account_id)
+        self._guards = Guards(runtime.records)
 
     def run(self) -> None:
         """Settle, then prune until the limit."""
