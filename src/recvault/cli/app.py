@@ -181,11 +181,9 @@ def _executor(runtime: Runtime) -> Executor:
     return executor(runtime)
 
 
-clustered = click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help="Workers of a Dask cluster: tls://host:port, tcp://127.0.0.1:port or local:N; default: transfer.cluster.",
-)
+_WORKERS = "Workers of a Dask cluster: tls://host:port, tcp://127.0.0.1:port or local:N; default:"
+clustered = click.option("--cluster", metavar="ADDRESS", help=f"{_WORKERS} transfer.cluster.")
+read_by_cluster = click.option("--cluster", metavar="ADDRESS", help=f"{_WORKERS} this machine alone.")
 
 
 def verb(function: Callable[Concatenate[App, P], int]) -> Callable[P, None]:

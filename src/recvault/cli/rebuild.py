@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, clustered, print_json, verb
+from recvault.cli.app import App, print_json, read_by_cluster, verb
 from recvault.workers.cores import on_one_core
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _SHOWN = 10  # problems in a table
     metavar="TEMPLATE",
     help="A previous archive.key_template, under which some recordings were archived.",
 )
-@clustered
+@read_by_cluster
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @verb
 def command(app: App, /, set_aside: bool, earlier: tuple[str, ...], cluster: str | None, as_json: bool) -> int:

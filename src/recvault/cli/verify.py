@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recvault.cli.app import App, clustered, print_json, verb
+from recvault.cli.app import App, print_json, read_by_cluster, verb
 from recvault.cli.backfill import Moment, check_window
 from recvault.cli.evidence import check_copy
 from recvault.errors import Interrupted, StoreRefused, StoreUnavailable
@@ -59,7 +59,7 @@ class Percent(click.ParamType[float]):
     help="Check a copy of the bucket in this directory against its manifests, offline.",
 )
 @click.option("--head", "heads", multiple=True, metavar="HASH", help="Hash of a manifest that the copy must contain.")
-@clustered
+@read_by_cluster
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @verb
 def command(
