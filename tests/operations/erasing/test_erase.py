@@ -71,6 +71,22 @@ def test_older_versions_and_markers_go_too(vault: Vault) -> None:
     assert vault.versions(one) == []
 
 
+def test_a_document_does_not_choose_what_is_deleted(vault: Vault) -> None:
+    """A sidecar, or a tombstone, that names another recording's object or one of recvault's own deletes neither."""
+    one, two, _ = archived(vault)
+    objects = vault.rig.objects()
+    [theirs] = [key for key in objects if key.endswith(f"{two}.wav")]
+    [mine] = [key for key in objects if key.endswith(f"{one}.json")]
+    document = json.loads(objects[mine])
+    document["media"] += [{**document["media"][0], "key": key} for key in (theirs, "schemas/sidecar-v1.json")]
+    vault.s3.put_object(Bucket=vault.rig.bucket, Key=mine, Body=json.dumps(document).encode())
+    assert outcomes(vault.erase(recordings=(one,)))[one] == "erased"
+    left = vault.rig.objects()
+    assert (left[theirs], "schemas/sidecar-v1.json" in left) == (objects[theirs], True)
+    stone = json.loads(left[tombstone_path("twilio", vault.account.account_id, one)])
+    assert all(one in each["key"] for each in stone["erased"])
+
+
 WAYS: dict[str, Callable[[Vault, Runtime, str], object]] = {
     "sync": lambda vault, runtime, one: runtime.sync("sync", ["voice"]),
     "reconcile": lambda vault, runtime, one: reconcile(runtime, ["voice"], Window(since=vault.now - timedelta(days=9))),

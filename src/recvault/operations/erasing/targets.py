@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from recvault.app.runtime import Runtime
-from recvault.archive import CALLS, Sidecar
+from recvault.archive import CALLS, Sidecar, escape
 from recvault.catalog.flatten import digits, facts_rows
 from recvault.custody import Tombstone
 from recvault.errors import KeyRefused, TooLarge
@@ -85,7 +85,7 @@ class Targets:
             target.created_at = target.created_at or unstamp(created)
         target.sidecar_key = target.sidecar_key or said.get("sidecar_key")
         for each in said.get("erased") or ():
-            target.objects.setdefault(str(each["key"]), (each.get("sha256"), each.get("bytes")))
+            self._note(target, str(each["key"]), each.get("sha256"), each.get("bytes"))
         if target.created_at is None and self._runtime.has_ledger:
             for row in self._runtime.ledger.ask.find(stone.identity[2]):
                 self._row(row)
@@ -98,8 +98,20 @@ class Targets:
         target = self._target(recording.identity)
         target.created_at, target.sidecar_key = recording.created_at, recording.sidecar_key
         size = recording.row.get("sidecar_bytes")
-        target.objects[recording.sidecar_key] = (recording.sidecar_sha256, size)
-        target.objects.update({each.key: (each.sha256, each.bytes) for each in recording.media})
+        self._note(target, recording.sidecar_key, recording.sidecar_sha256, size)
+        for each in recording.media:
+            self._note(target, each.key, each.sha256, each.bytes)
+
+    def _note(self, target: Target, key: str, sha256: str | None, size: int | None) -> None:
+        """Note an object of a recording. What a document names but another recording owns, or recvault itself, is not
+        one: whoever can write a document must not choose what is deleted.
+        """
+        keys, parts = self._runtime.keys, self._runtime.keys.read(key)
+        names = tuple(map(escape, target.identity))
+        is_of_another = parts is not None and (parts.provider, parts.account, parts.recording_id) != names
+        if not (is_of_another or keys.is_reserved(key)):
+            known = target.objects.get(key, (None, None))
+            target.objects[key] = (sha256 or known[0], known[1] if size is None else size)
 
     def _by_calls(self, criteria: Criteria) -> None:
         """Find recordings whose call facts under `calls/` have a number, whatever their sidecar says."""
@@ -143,7 +155,7 @@ class Targets:
         target.created_at = target.created_at or unstamp(row["created_at"])
         if row["sidecar_key"]:
             target.sidecar_key = target.sidecar_key or row["sidecar_key"]
-            target.objects.setdefault(row["sidecar_key"], (row["sidecar_sha256"], None))
+            self._note(target, row["sidecar_key"], row["sidecar_sha256"], None)
             self._read_sidecar(target, row["sidecar_key"])
 
     def _read_sidecar(self, target: Target, key: str) -> None:
@@ -151,8 +163,9 @@ class Targets:
         try:
             body = self._runtime.store.get(key)
             sidecar = Sidecar.read(body or b"")
-            target.objects[key] = (sidecar.sha256, len(body or b""))
-            target.objects.update({each.key: (each.sha256, each.bytes) for each in sidecar.media})
+            self._note(target, key, sidecar.sha256, len(body or b""))
+            for each in sidecar.media:
+                self._note(target, each.key, each.sha256, each.bytes)
         except (KeyRefused, TooLarge, ValueError):
             return
 
