@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -31,6 +31,9 @@ TOMBSTONES = (
 
 Identity = tuple[str, str, str]
 _OPEN = "erasures.open"
+_LONG = 7  # digits of a number that is not found by chance among durations, sizes and years
+_PARTY = re.compile(r"from|to$|to_|call(?:er|ed|ee|ing)|number|phone|party|extension|destination", re.IGNORECASE)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]+)?")
 
 _NOT_IN = """
     SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE path = value) ORDER BY key
@@ -118,13 +121,13 @@ class CustodyRecords:
     def naming(self, digits: str) -> tuple[list[Identity], list[int]]:
         """Return the recordings whose listed facts contain a number, and the ids of such quarantined rows.
 
-        The number may be written with punctuation between its digits.
+        The number may be written with punctuation between its digits. Part of a longer number, an id or a date is not
+        it; a short one, such as an extension, counts only where a party of the call is named.
         """
         like = {"like": f"%{'%'.join(digits)}%"}
-        written = re.compile(r"[^0-9\"]{0,3}".join(digits))
         with self._connection.read() as db:
-            rows = [row for row in db.query(_TEXTS, like) if written.search(row["text"])]
-            bodies = [row for row in db.query(_BODIES, like) if written.search(row["text"])]
+            rows = [row for row in db.query(_TEXTS, like) if _names(row["text"], digits)]
+            bodies = [row for row in db.query(_BODIES, like) if _names(row["text"], digits)]
         identities = {(row["provider"], row["account_id"], row["recording_id"]) for row in rows}
         return sorted(identities), [row["id"] for row in bodies]
 
@@ -148,6 +151,32 @@ class CustodyRecords:
     def _not_in(self, table: str, paths: Sequence[str]) -> list[str]:
         with self._connection.read() as db:
             return [path for (path,) in db.execute(_NOT_IN.format(table=table), [json.dumps(paths)]).fetchall()]
+
+
+def _names(text: str, digits: str) -> bool:
+    """Whether a provider's row, as JSON, has a number."""
+    number = r"[^0-9A-Za-z\"]{0,3}".join(digits)
+    if not re.search(rf"(?:(?<![0-9A-Za-z])|(?<=%2B)){number}(?![0-9A-Za-z])", _DATE.sub(" ", text), re.IGNORECASE):
+        return False
+    if len(digits) >= _LONG:
+        return True
+    whole = re.compile(rf"(?:sips?:|tel:)?[^0-9A-Za-z]*{number}(?:[@;].*)?", re.IGNORECASE | re.DOTALL)
+    try:
+        return any(_PARTY.search(name) and whole.fullmatch(value) for name, value in _values(json.loads(text)))
+    except (ValueError, RecursionError):
+        return True  # it cannot be told: nothing of it may be left
+
+
+def _values(found: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each text and integer of a document with the name it is under."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            yield from _values(value, key)
+    elif isinstance(found, list):
+        for value in found:
+            yield from _values(value, name)
+    elif isinstance(found, str | int):
+        yield name, str(found)
 
 
 def _forget(db: Database, row_id: int | None, identity: Identity, now: datetime) -> int:

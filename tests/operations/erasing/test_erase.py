@@ -125,6 +125,19 @@ def test_a_listed_recording_that_is_not_archived_is_erased_too(vault: Vault) -> 
     assert vault.versions(one) == []
 
 
+@pytest.mark.parametrize("number", ["2026", "1000", "0100", "2010"])
+def test_part_of_a_date_or_an_id_is_no_number(vault: Vault, number: str) -> None:
+    """A short number that stands in a listed recording's dates, ids or prices selects nothing: it is archived."""
+    one = vault.add(OTHER)
+    vault.s3.put_object(Bucket=vault.rig.bucket, Key="schemas/x", Body=b"")
+    vault.rig.simulator.set_now(vault.now + timedelta(hours=1))
+    with vault.rig.runtime(lambda: vault.now) as runtime:
+        reconcile(runtime, ["voice"], Window(since=vault.now - timedelta(days=1)))
+    assert outcomes(vault.erase(number=number)) == {}
+    vault.sync()
+    assert len(set(vault.versions(one))) == 2
+
+
 def test_a_dry_run_changes_nothing(vault: Vault) -> None:
     """A dry run says what would be erased, and puts and deletes nothing."""
     one, two, _ = archived(vault)
