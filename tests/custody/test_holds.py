@@ -77,3 +77,25 @@ def test_another_object_among_holds_is_an_error(records: Records) -> None:
     records.put(f"{HOLDS}a/x.json", RecordSchema.PRUNES, {})
     with pytest.raises(ConfigError, match="not a hold"):
         held(records)
+
+
+def test_a_hold_after_a_release_by_a_clock_ahead(records: Records) -> None:
+    """What is added after a release is held, though the release was put by a host whose clock is ahead."""
+    add(records, "a", ONE)
+    release_hold(records, "a", reference="closed", now=NOW + 90 * SECOND)
+    add(records, "a", ONE, at=NOW + 60 * SECOND)
+    assert held(records).names(ONE) == ["a"]
+
+
+def test_a_release_by_a_clock_behind(records: Records) -> None:
+    """A release ends what was put before it by a host whose clock is ahead."""
+    add(records, "a", ONE, at=NOW + SECOND)
+    release_hold(records, "a", reference="closed", now=NOW)
+    assert ONE not in held(records)
+
+
+def test_a_long_name_is_known_whole(records: Records) -> None:
+    """A name that its path shortens is told as it was given, so that it can be released."""
+    name = "é" * 60
+    add(records, name, ONE)
+    assert ([each.name for each in held(records).holds], held(records).names(ONE)) == ([name], [name])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from recvault.archive import HOLDS, escape, unescape
@@ -21,6 +21,7 @@ from recvault.models import JSON, stamp
 
 MOST = 10_000  # recordings a record
 _RELEASE = "-release.json"
+_FORM = "%Y%m%dT%H%M%S.%fZ"  # of the time in a path
 Identity = tuple[str, str, str]
 
 
@@ -60,12 +61,13 @@ def held(records: Records) -> Held:
         hold = StandingHold(name=name, since="", reference="")
         for path in paths:
             document = _read(records, path).document
+            hold.name = str(document.get("name") or name)  # in the path a long one is shortened
             hold.since = hold.since or str(document.get("at") or "")
             hold.reference = hold.reference or str(document.get("reference") or "")
             hold.recordings |= set(_recordings(path, document.get("recordings")))
         holds.append(hold)
         for identity in hold.recordings:
-            by[identity].append(name)
+            by[identity].append(hold.name)
     return Held(tuple(holds), dict(by))
 
 
@@ -73,7 +75,7 @@ def add_hold(
     records: Records, name: str, recordings: Iterable[Identity], *, reference: str, selection: JSON, now: datetime
 ) -> list[str]:
     """Put the records of a hold; return their paths. Some may be there after an error: the same command goes on."""
-    each, paths = iter(sorted(set(recordings))), list[str]()
+    each, paths, at = iter(sorted(set(recordings))), list[str](), _later(records, name, now)
     while some := list(islice(each, MOST)):
         names = ("provider", "account_id", "recording_id")
         document = {
@@ -83,7 +85,7 @@ def add_hold(
             "selection": selection,
             "recordings": [dict(zip(names, identity, strict=True)) for identity in some],
         }
-        path = record_key(HOLDS, name, f"{_at(now)}-{len(paths)}")
+        path = record_key(HOLDS, name, f"{_at(at)}-{len(paths)}")
         records.put(path, RecordSchema.HOLD, document)
         paths.append(path)
     return paths
@@ -91,7 +93,7 @@ def add_hold(
 
 def release_hold(records: Records, name: str, *, reference: str, now: datetime) -> str:
     """Put the record that ends a hold; return its path."""
-    path = record_key(HOLDS, name, f"{_at(now)}{_RELEASE.removesuffix('.json')}")
+    path = record_key(HOLDS, name, f"{_at(_later(records, name, now))}{_RELEASE.removesuffix('.json')}")
     records.put(path, RecordSchema.RELEASE, {"name": name, "reference": reference, "at": stamp(now)})
     return path
 
@@ -106,7 +108,18 @@ def named_by(records: Records, name: str) -> set[Identity]:
 
 
 def _at(now: datetime) -> str:
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+    return f"{now.astimezone(UTC):{_FORM}}"
+
+
+def _later(records: Records, name: str, now: datetime) -> datetime:
+    """Return a time after all records of a hold: another host's clock may be ahead, and their order is what counts."""
+    for path in records.paths(f"{HOLDS}{escape(name)}/"):
+        try:
+            last = datetime.strptime(path.rpartition("/")[2].partition("-")[0], _FORM).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        now = max(now, last + timedelta(microseconds=1))
+    return now
 
 
 def _open(paths: Iterable[str]) -> Iterator[tuple[str, Sequence[str]]]:

@@ -257,3 +257,24 @@ def test_the_sidecar_itself_must_say_so(rig: Rig) -> None:
 
 def _ids(rig: Rig, account: SimAccount) -> list[str]:
     return sorted(each.recording_id for each in rig.simulator.recordings(account))
+
+
+@pytest.mark.parametrize("comes", ["held", "erasure"])
+def test_one_that_comes_while_a_batch_is_proven_is_kept(
+    rig: Rig, strict_bucket: Bucket, monkeypatch: pytest.MonkeyPatch, comes: str
+) -> None:
+    """Holds and erasures are read again after a batch is proven, which may take hours, and before it is deleted."""
+    account = archived(rig)
+    chosen = rig.sidecars()[_ids(rig, account)[1]]
+    proven, done = PruneRule.proven, list[int]()
+
+    def slow(self: PruneRule, candidate: Any) -> Any:
+        if not done:
+            done.append(1)
+            hold(rig, chosen["recording_id"]) if comes == "held" else erasure(rig, strict_bucket, chosen)
+        return proven(self, candidate)
+
+    monkeypatch.setattr(PruneRule, "proven", slow)
+    report = prune(rig)
+    assert (report["deleted"], report["skipped"]) == (3, {comes: 1})
+    assert chosen["recording_id"] not in away(rig.simulator, account)

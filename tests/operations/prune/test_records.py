@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 from cli.commands import run
 from operations.prune.lab import archived, away, prune, pruned, records
+from recvault.errors import NotFound
+from recvault.operations.prune.deleting import Deleter
+from recvault.operations.prune.deletion_records import Deletion
+from recvault.providers.bandwidth import Bandwidth
 from recvault.simulator import SimAccount
 from rig import Rig
 
@@ -73,3 +79,27 @@ def test_a_new_ledger_knows_what_was_pruned(rig: Rig) -> None:
     rig.simulator.clear_requests()
     assert prune(rig)["skipped"] == {"unlisted": 1}  # until the new ledger's next manifest
     assert rig.simulator.requests == []
+
+
+def test_an_open_intent_is_asked_about_by_its_call() -> None:
+    """Where a provider reads a recording by its call, the intent's call is used; without one it stays unknown."""
+    provider = Bandwidth(base_url="https://x.test", account_id="7")
+    asked: list[str] = []
+
+    def send(request: Any) -> Any:
+        asked.append(str(request.url))
+        raise NotFound("gone")
+
+    deleter = Deleter(provider, SimpleNamespace(send=send))  # type: ignore[arg-type]
+    identity = (provider.provider, "7", "r-1")
+    assert deleter.ask(identity, "c-1").deletion is Deletion.GONE
+    assert "/calls/c-1/recordings/r-1" in asked[0]
+    assert deleter.ask(identity).deletion is Deletion.UNKNOWN
+
+
+def test_an_intent_says_its_call(rig: Rig) -> None:
+    """The record of what is to be deleted has the call's id, which some providers need to be asked by."""
+    archived(rig, 1)
+    prune(rig)
+    [sidecar], [intent] = rig.sidecars().values(), records(rig, "intent")
+    assert intent["call_id"] == sidecar["call_id"]

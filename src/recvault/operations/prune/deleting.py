@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from recvault.errors import Denied, NotFound, RecvaultError, Refused, Resting, Unavailable
+from recvault.errors import ConfigError, Denied, NotFound, RecvaultError, Refused, Resting, Unavailable
 from recvault.http import Session
 from recvault.models import Phase, Recording
 from recvault.operations.prune.deletion_records import Deletion, DeletionOutcome, Identity
@@ -45,9 +45,9 @@ class Deleter:
         self._denied = 0
         return outcome
 
-    def ask(self, identity: Identity) -> DeletionOutcome:
+    def ask(self, identity: Identity, call_id: str | None = None) -> DeletionOutcome:
         """Ask the provider about a deletion that a kill left open."""
-        return self._found(_known(self.provider, identity), "the provider still has it")
+        return self._found(_known(self.provider, identity, call_id), "the provider still has it")
 
     def _found(self, recording: Recording, why: str) -> DeletionOutcome:
         """Ask whether it is still there."""
@@ -56,7 +56,7 @@ class Deleter:
             is_gone = self.provider.parse_recording(reply).phase is Phase.GONE
         except NotFound:
             is_gone = True
-        except (Denied, Refused, Unavailable) as error:
+        except (ConfigError, Denied, Refused, Unavailable) as error:
             if isinstance(error, Resting):
                 raise
             return self._uncertain(recording, error)
@@ -73,7 +73,7 @@ class Deleter:
         return DeletionOutcome(identity=recording.identity, deletion=deletion, message=message)
 
 
-def _known(provider: Provider, identity: Identity) -> Recording:
+def _known(provider: Provider, identity: Identity, call_id: str | None) -> Recording:
     """Return a recording of which only the id is known, as far as a request about it needs it."""
     name, account_id, recording_id = identity
     return Recording(
@@ -81,6 +81,7 @@ def _known(provider: Provider, identity: Identity) -> Recording:
         api=provider.api,
         account_id=account_id,
         recording_id=recording_id,
+        call_id=call_id,
         created_at=datetime.min.replace(tzinfo=UTC),
         status=None,
         phase=Phase.UNFINISHED,

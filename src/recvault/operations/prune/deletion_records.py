@@ -79,11 +79,11 @@ class PruneRecords:
         paths = set(self.records.paths(root))
         return sorted(path for path in paths if path.endswith(_INTENT) and _done(path) not in paths)
 
-    def intended(self, path: str) -> list[Identity]:
-        """Return the recordings that an intent names. Raises ValueError if it is not one of recvault's."""
+    def intended(self, path: str) -> list[tuple[Identity, str | None]]:
+        """Return the recordings that an intent names, with their calls. Raises ValueError if it is not recvault's."""
         record = self.records.read(path)
-        found = [] if record is None else [_identity(each) for each in record.documents]
-        if not found or any(each[:2] != (self.provider, self.account_id) for each in found):
+        found = [] if record is None else [(_identity(each), _call(each)) for each in record.documents]
+        if not found or any(each[:2] != (self.provider, self.account_id) for each, _ in found):
             raise ValueError(f"{path} is not a record of this account's deletions")
         return found
 
@@ -116,6 +116,11 @@ def _identity(line: Mapping[str, Any]) -> Identity:
         return str(line["provider"]), str(line["account_id"]), str(line["recording_id"])
     except KeyError as error:
         raise ValueError(f"a line of deletions lacks {error}") from error
+
+
+def _call(line: Mapping[str, Any]) -> str | None:
+    found = line.get("call_id")
+    return found if isinstance(found, str) else None
 
 
 def _done(intent: str) -> str:

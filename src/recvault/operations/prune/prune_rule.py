@@ -149,6 +149,7 @@ class PruneRule:
             "provider": row.provider,
             "account_id": row.account_id,
             "recording_id": row.recording_id,
+            "call_id": sidecar.recording.call_id,
             "created_at": stamp(sidecar.recording.created_at),
             "archived_at": stamp(sidecar.archived_at),
             "before": stamp(self.before),

@@ -104,7 +104,7 @@ class _Account:
             except ValueError as error:
                 log.error("prune.unreadable", key=intent, error=str(error))
                 continue
-            outcomes = [self._deleter.ask(identity) for identity in left]
+            outcomes = [self._deleter.ask(identity, call_id) for identity, call_id in left]
             self._conclude(intent, outcomes)
             self._summary.settled += sum(each.deletion in IS_AWAY for each in outcomes)
 
@@ -166,10 +166,24 @@ class _Account:
             for each in proven:
                 self._summary.took(each)
         elif proven:
-            self._delete(proven)
+            self._delete(list(self._still(proven)))
+
+    def _still(self, proven: Sequence[Proven]) -> Iterator[Proven]:
+        """Yield what no hold or erasure came for meanwhile: to read the media of a batch may take hours."""
+        self._guards.look()
+        for each in proven:
+            identity = each.candidate.expected.identity
+            if self._guards.is_held(identity):
+                self._summary.skipped["held"] += 1
+            elif self._guards.is_erased(identity):
+                self._summary.skipped["erasure"] += 1
+            else:
+                yield each
 
     def _delete(self, proven: Sequence[Proven]) -> None:
         """Record the intent, delete, record what came of it. An error ends the account's work after that."""
+        if not proven:
+            return
         intent = self._records.intend([each.intent for each in proven], self._runtime.clock())
         outcomes: list[DeletionOutcome] = []
         error: RecvaultError | None = None
