@@ -17,6 +17,7 @@ from typing import Any
 from recvault.archive import ERASURES, unescape
 from recvault.custody.records import Record, Records, RecordSchema, record_key
 from recvault.errors import KeyRefused, TooLarge
+from recvault.models import unstamp
 
 _DONE = ".done"
 _PATH = re.compile(rf"{ERASURES}provider=([^/]+)/account=([^/]+)/([^/]+)\.json")
@@ -74,7 +75,7 @@ def read_tombstone(records: Records, path: str) -> Tombstone | None:
         if record is None:
             return None
         if record.schema == RecordSchema.TOMBSTONE:
-            document = record.document
+            document = _sound(record.document)
     except (KeyRefused, TooLarge, ValueError):
         pass  # what its path says is honoured
     identity = identity_of(path) or _said(document)
@@ -113,6 +114,22 @@ def buried(records: Iterable[Record]) -> Iterator[Mapping[str, Any]]:
     for path, record in found.items():
         if record.schema == RecordSchema.TOMBSTONE and (not record.document.get("refused") or done_path(path) in found):
             yield from (each for each in record.document.get("erased") or () if isinstance(each, dict))
+
+
+def _sound(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a tombstone without what it cannot say: it is in force whatever else somebody wrote there."""
+    sound = dict(document)
+    for name in ("refused", "erased"):
+        found = sound.get(name)
+        sound[name] = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    sound["erased"] = [each for each in sound["erased"] if isinstance(each.get("key"), str)]
+    for name in ("created_at", "sidecar_key"):
+        sound[name] = found if isinstance(found := sound.get(name), str) else None
+    try:
+        unstamp(sound["created_at"] or "")
+    except ValueError:
+        sound["created_at"] = None
+    return sound
 
 
 def _said(document: Mapping[str, Any]) -> Identity | None:

@@ -351,3 +351,57 @@ def test_kill_9_in_the_midst_is_made_good_by_the_same_command(vault: Vault) -> N
 def keys(vault: Vault) -> set[str]:
     """Return all keys in the bucket."""
     return {each["Key"] for each in vault.s3.list_objects_v2(Bucket=vault.rig.bucket)["Contents"]}
+
+
+ODD = [{"refused": True}, {"erased": [1]}, {"erased": 5}, {"erased": [{}]}, {"created_at": "x"}, {"sidecar_key": 5}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_an_odd_tombstone_is_in_force(vault: Vault, odd: dict[str, Any]) -> None:
+    """A tombstone with values that recvault never writes stops no pass, and its recording is erased."""
+    one, *_ = archived(vault)
+    path = tombstone_path("twilio", vault.account.account_id, one)
+    body = json.dumps({"schema": "recvault/tombstone/v1", **odd}).encode()
+    vault.s3.put_object(Bucket=vault.rig.bucket, Key=path, Body=body)
+    vault.sync()
+    assert outcomes(vault.erase(due=True)) == {one: "erased"}
+    assert vault.versions(one) == []
+
+
+def test_anothers_objects_are_not_deleted(vault: Vault) -> None:
+    """Objects of another recording, and records of custody, stay although a tombstone names them."""
+    one, _, other = archived(vault)
+    vault.s3.put_object(Bucket=vault.rig.bucket, Key="holds/x/y.json.txt", Body=b"")
+    keys = [key for key in vault.rig.objects() if other in key or key.startswith(("holds/", "schemas/"))]
+    body = json.dumps({"schema": "recvault/tombstone/v1", "erased": [{"key": key} for key in keys]}).encode()
+    path = tombstone_path("twilio", vault.account.account_id, one)
+    vault.s3.put_object(Bucket=vault.rig.bucket, Key=path, Body=body)
+    vault.s3.delete_object(Bucket=vault.rig.bucket, Key="holds/x/y.json.txt")  # else it holds everything
+    vault.erase(due=True)
+    assert len(set(vault.versions(other))) == 2
+    assert {key for key in keys if key.startswith("schemas/")} <= vault.rig.objects().keys()
+
+
+def test_a_number_that_only_an_earlier_edition_knows(vault: Vault) -> None:
+    """A recording is found by the number in the sidecar of any edition, and all editions are deleted."""
+    one, *_ = archived(vault)
+    key = next(key for key in vault.rig.objects() if key.endswith(f"{one}.json"))
+    later = {**json.loads(vault.rig.objects()[key]), "raw": {}, "call": {"from": None}}
+    body = json.dumps(later).encode()
+    vault.s3.put_object(Bucket=vault.rig.bucket, Key=key.replace(".json", "~2.json"), Body=body)
+    assert outcomes(vault.erase(number=vault.number))[one] == "erased"
+    assert (vault.versions(one), vault.where(vault.number)) == ([], [])
+
+
+def test_late_facts_are_found_whatever_the_sidecar_knew(vault: Vault) -> None:
+    """A leg that is told only after the sidecar is found by its number."""
+    one, *_ = archived(vault)
+    identity = {"provider": "twilio", "account_id": vault.account.account_id, "recording_id": one}
+    line = json.dumps({**identity, "call": {"legs": [{"to": "+4999999999"}]}}).encode()
+    root = f"calls/provider=twilio/account={vault.account.account_id}/date=2026-10-02"
+    vault.s3.put_object(Bucket=vault.rig.bucket, Key=f"{root}/x-0123456789abcdef.jsonl", Body=line)
+    vault.s3.put_object(Bucket=vault.rig.bucket, Key=f"{root}/y-0123456789abcdef.jsonl", Body=b"{}\n" * (2 << 20))
+    with vault.rig.runtime(lambda: vault.now) as runtime:
+        archive = Archive.over(runtime.store, runtime.keys, catalog=False, stop=runtime.stop)
+        assert [each.recording_id for each in archive.recordings(number="4999999999")] == [one]
+        assert [each.key for each in archive.unreadable] == [f"{root}/y-0123456789abcdef.jsonl"]
