@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from cli.commands import Ran, bare
 from reading.population import NUMBER, Sidecar, body_of, encoded, key_of, sidecars
 from recvault.archive import escape
+from recvault.exporting.bag import write_bag
 from recvault.exporting.shards import write_shards
 from recvault.reading.archive import Archive
 from strict_s3 import Bucket, StrictS3
@@ -248,3 +250,65 @@ def test_lhotse_reads_recordings_and_channels(full: Bucket, known: list[Sidecar]
     assert {each["recording_id"] for each in channels} == {each["id"] for each in recordings}
     lhotse = pytest.importorskip("lhotse")
     assert len(lhotse.RecordingSet.from_file(out / "recordings.jsonl.gz")) == len(recordings)
+
+
+@pytest.fixture
+def small(strict_s3: StrictS3) -> Iterator[Bucket]:
+    bucket = strict_s3.bucket()
+    yield bucket
+    strict_s3.forget(bucket)
+
+
+def test_a_manifests_key_leads_nowhere_else(small: Bucket, tmp_path: Path) -> None:
+    """An object among the manifests whose key has `..` is not copied, neither into the folder nor beside it."""
+    known = of(sidecars(COUNT), "voice")
+    for each in known:
+        place(small, each)
+    [(path, body)] = manifests([known]).items()
+    small.place(path, body)
+    small.place(path.replace("number=", "x/../../../../../evil/number="), b"evil")
+    assert export(small, tmp_path, "--bagit").code == 0
+    assert [each for each in tmp_path.rglob("*") if "evil" in each.name] == []
+
+
+def test_a_format_leads_nowhere_else(small: Bucket, tmp_path: Path) -> None:
+    """A format with slashes in a sidecar makes no name in a tar that leads out of its folder."""
+    [each, *_] = of(sidecars(COUNT), "voice")
+    each["media"][0]["media_format"] = "x/../../../../../evil"
+    place(small, each)
+    assert export(small, tmp_path, "--webdataset").code == 0
+    with tarfile.open(next((tmp_path / "out").glob("*.tar"))) as shard:
+        assert [name for name in shard.getnames() if ".." in name] == []
+
+
+@pytest.mark.parametrize("odd", [{"channels": 1 << 40}, {"channels": -1}, {"sample_rate": -8000}], ids=str)
+def test_impossible_audio_is_left_out(small: Bucket, tmp_path: Path, odd: dict[str, int]) -> None:
+    """A sidecar with an impossible number of channels or rate costs its recording alone."""
+    one, two, *_ = of(sidecars(COUNT), "voice")
+    one["media"][0].update(odd)
+    place(small, one)
+    place(small, two)
+    ran = export(small, tmp_path, "--lhotse", "--allow-missing", "--json")
+    assert (ran.code, ran.document["recordings"]) == (3, 1)
+
+
+def test_a_recording_without_media_is_left_out(small: Bucket, tmp_path: Path) -> None:
+    """A sidecar that names no media costs its recording alone."""
+    one, two, *_ = of(sidecars(COUNT), "voice")
+    place(small, one)
+    place(small, two)
+    small.place(key_of(one), encoded({**one, "media": []}))
+    ran = export(small, tmp_path, "--lhotse", "--allow-missing", "--json")
+    assert (ran.code, ran.document["recordings"]) == (3, 1)
+
+
+def test_a_sidecar_that_is_overwritten_meanwhile_is_left_out(small: Bucket, tmp_path: Path) -> None:
+    """A sidecar that is no longer JSON when it is copied is told as not as archived."""
+    one, two, *_ = of(sidecars(COUNT), "voice")
+    place(small, one)
+    place(small, two)
+    with Archive(f"s3://{small.name}", endpoint_url=small.url, region="us-east-1", catalog=False) as archive:
+        found = list(archive.recordings())
+        small.place(key_of(one), b"\xff{")
+        done = write_bag(archive, found, tmp_path, name="a", selection="all", now=datetime.now(UTC))
+    assert ([each.recording_id for each in done.failed], done.recordings) == ([one["recording_id"]], 1)

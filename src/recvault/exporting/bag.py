@@ -28,7 +28,7 @@ from recvault.reading.recordings import ArchivedRecording
 
 PAYLOAD = "data"
 _SAFE = re.compile(r"[A-Za-z0-9_.%~=+@ -]+")
-_NUMBER = re.compile(r"number=([0-9]{8})/manifest-sha256\.txt$")
+_NUMBER = re.compile(r"number=([0-9]{8})/manifest-sha256\.txt")
 _HASH = 64  # characters of a SHA-256 in hex; a line of a manifest is the hash, two characters, and the path
 _README = """\
 {recordings} recordings out of the archive {archive}, taken at {now:%Y-%m-%d %H:%M:%S} UTC with recvault {version}
@@ -126,7 +126,7 @@ def _manifests(archive: Archive, account: tuple[str, str], first: int, bag: _Bag
     root = f"{MANIFESTS}provider={escape(provider)}/account={escape(account_id)}/"
     listed, reader = set[str](), archive.access.reader
     for found in reader.listed(archive.keys.prefix + root):
-        number = _NUMBER.search(found.key)
+        number = _NUMBER.fullmatch(found.key.removeprefix(archive.keys.prefix + root))
         body = reader.get(found.key) if number and int(number[1]) >= first else None
         if body is None:
             continue

@@ -19,6 +19,8 @@ from recvault.exporting.export_folder import Exported
 from recvault.exporting.spreadsheet import COLUMNS
 from recvault.reading.recordings import ArchivedMedium, ArchivedRecording
 
+_CHANNELS = 1_024  # at most
+
 
 def write_lhotse(recordings: Iterable[ArchivedRecording], folder: Path) -> Exported:
     """Fill a folder. What is not as archived, or is no audio with a known length, is left out and told."""
@@ -48,9 +50,13 @@ def _readable(recording: ArchivedRecording) -> ArchivedMedium:
     """Return the medium to export. Raises ValueError with a reason why there is none."""
     if recording.encrypted:
         raise ValueError("it is encrypted: Lhotse could not read it")
+    if not recording.media:
+        raise ValueError("it has no media")
     medium = recording.medium()
-    if not (medium.sample_rate and medium.channels and medium.duration_seconds):
+    if not all((each or 0) > 0 for each in (medium.sample_rate, medium.channels, medium.duration_seconds)):
         raise ValueError("its sample rate, channels or duration were not measured")
+    if (medium.channels or 0) > _CHANNELS:
+        raise ValueError(f"no audio has {medium.channels:,} channels")
     return medium
 
 

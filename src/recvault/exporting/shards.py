@@ -81,9 +81,14 @@ class _Shards:
 
     def _entry(self, recording: ArchivedRecording, extension: str, size: int) -> tarfile.TarInfo:
         names = (recording.provider, recording.account_id, recording.recording_id)
-        entry = tarfile.TarInfo(f"{'/'.join(escape(name).replace('.', '%2E') for name in names)}.{extension}")
+        entry = tarfile.TarInfo(f"{'/'.join(escape(name).replace('.', '%2E') for name in names)}.{_safe(extension)}")
         entry.size, entry.mode, entry.mtime = size, _MODE, recording.created_at.timestamp()
         return entry
+
+
+def _safe(extension: str) -> str:
+    """Return an extension that leads to no other folder, whatever a sidecar says."""
+    return ".".join(escape(each) for each in extension.split("."))
 
 
 def _extensions(media: list[tuple[str, Path]]) -> Iterator[tuple[str, Path]]:

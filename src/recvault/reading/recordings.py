@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from dataclasses import dataclass, field
@@ -9,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from recvault.archive import Sidecar
 from recvault.errors import NotAsArchived, UnknownName
 from recvault.models import JSON, unstamp
 from recvault.reading.fetching import VERIFY, fetch
@@ -119,7 +119,7 @@ class ArchivedRecording:
         body = self._access.reader.get(self.sidecar_key)
         if body is None:
             raise NotAsArchived(f"the sidecar {self.sidecar_key} is not in the bucket", VERIFY)
-        if Sidecar.read(body.content).sha256 != self.sidecar_sha256:
+        if hashlib.sha256(body.content).hexdigest() != self.sidecar_sha256:
             raise NotAsArchived(f"the sidecar {self.sidecar_key} is not the one that was read before", VERIFY)
         return body.content
 
