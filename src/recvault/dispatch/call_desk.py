@@ -228,7 +228,8 @@ class CallDesk:
 
     def _put(self, facts: Mapping[Identity, JSON], rows: Sequence[UncalledRow]) -> None:
         """Write facts of these rows to the bucket; then take the rows out of the queue."""
-        found = [row for row in rows if row.identity in facts]
+        still = self.ledger.uncalled.still(row.id for row in rows if row.identity in facts)  # an erasure may have come
+        found = [row for row in rows if row.id in still]
         if not found:
             return
         late = [_late_call(row.identity, facts[row.identity]) for row in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -75,6 +76,13 @@ class Uncalled:
             )
             for row_id, provider, account_id, recording_id, call_id, created_at, misses, failures, archived_at in rows
         ]
+
+    def still(self, row_ids: Iterable[int]) -> set[int]:
+        """Return those that wait still: what is erased meanwhile does not."""
+        wanted = json.dumps(list(row_ids))
+        with self._connection.read() as db:
+            rows = db.execute("SELECT id FROM uncalled WHERE id IN (SELECT value FROM json_each(?))", [wanted])
+            return {int(row_id) for (row_id,) in rows.fetchall()}
 
     def done(self, row_ids: Iterable[int]) -> None:
         """Forget those whose facts are in the bucket, or which the provider does not know."""

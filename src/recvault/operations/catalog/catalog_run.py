@@ -15,10 +15,11 @@ from recvault.app.runtime import Runtime
 from recvault.archive import CALLS, CATALOG, SIDECAR_SUFFIX, KeyTemplate
 from recvault.catalog import flatten, spawned
 from recvault.catalog.flatten import Numbers
+from recvault.custody import Records, Tombstones, read_tombstone
 from recvault.errors import Cold, KeyRefused, TooLarge
 from recvault.ledger import Ledger
 from recvault.ledger.uncatalogued import CATALOG_WRITTEN_AT
-from recvault.models import JSON, stamp
+from recvault.models import JSON, stamp, unstamp
 from recvault.operations.catalog.catalog_summary import CatalogSummary
 from recvault.operations.catalog.month_files import MonthFiles, removal, rows_of
 from recvault.operations.catalog.swapping import Swapping
@@ -78,15 +79,36 @@ class Catalog:
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
             _clear(self.folder)
+        before = Tombstones.listed(self._records)
         with ThreadPoolExecutor(self.threads, thread_name_prefix="catalog") as readers:
             run = _Run(self, summary, readers)
             if rebuild:
                 run.everything()
             else:
                 run.missing()
+        if erased := self._erased(before):
+            self.forget(erased)
         summary.finished_at = self.clock()
         self.ledger.remember(CATALOG_WRITTEN_AT, stamp(summary.finished_at))
         return summary
+
+    @property
+    def _records(self) -> Records:
+        return Records(store=self.store, prefix=self.keys.prefix)
+
+    def _erased(self, before: Tombstones) -> list[tuple[tuple[str, str, str], datetime]]:
+        """Return what was being erased during this run: a sidecar may have been read just before it was deleted.
+
+        An erasure whose tombstone is not there yet clears the catalog itself, after what this run has written.
+        """
+        now, found = Tombstones.listed(self._records), []
+        for path in now:
+            stone = read_tombstone(self._records, path) if before.is_open(path) else None
+            if stone is None or (stone.is_refused and now.is_open(path)):
+                continue
+            if isinstance(created := stone.document.get("created_at"), str):
+                found.append((stone.identity, unstamp(created)))
+        return found
 
     def key(self, month: str) -> str:
         """Return the key of a month's file."""

@@ -74,7 +74,7 @@ class Erase:
             catalog = self._catalog()
             self._bury(cases, stones)
             self._delete(cases)
-            self._drop_calls(cases, calls)
+            self._drop_calls(cases)
             if catalog is not None:
                 self._clear_catalog(cases, catalog)
             self._scrub(cases, targets.quarantined)
@@ -157,10 +157,10 @@ class Erase:
                 case.refused = self._finder.delete(versions)
                 case.deleted = len(versions) - len(case.refused)
 
-    def _drop_calls(self, cases: Sequence[_Case], calls: Sequence[CallObject]) -> None:
-        """Write objects with call facts again without those that are erased."""
+    def _drop_calls(self, cases: Sequence[_Case]) -> None:
+        """Write objects with call facts again without those that are erased; listed again, as some may be new."""
         going = {case.target.identity for case in cases if case.goes_on}
-        for found in call_objects_of(self.runtime, going) if calls else ():
+        for found in call_objects_of(self.runtime, going):
             put_kept(self.runtime, found)
             refused = self._finder.delete(self._finder.exactly(found.key))
             for case in cases:
