@@ -11,10 +11,11 @@ import pytest
 
 from cli.commands import run
 from operations.prune.lab import NOW, archived, away, confirmed, prune, pruned, recorded, records, verified
-from recvault.errors import Interrupted
+from recvault.errors import Interrupted, NotFound
 from recvault.http import Session
 from recvault.ledger.pruned import Pruned
 from recvault.operations.prune.deletion_records import PruneRecords
+from recvault.providers.base import Reply
 from recvault.providers.twilio import Twilio
 from recvault.shutdown import Stop
 from recvault.simulator import SimAccount, Switches, simulated_service
@@ -223,3 +224,21 @@ def test_a_stop_leaves_nothing_open(rig: Rig, monkeypatch: pytest.MonkeyPatch) -
     check(rig, account)
     assert prune(rig)["deleted"] == 3
     check(rig, account)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_proxy_that_answers_everything_deletes_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Where a web page answers deletions and questions alike, nothing counts as deleted, nor as gone."""
+    account = archived(rig, 3)
+
+    def answered(self: Session, request: Any, *rest: Any) -> Reply:
+        if status == 404:
+            raise NotFound("the proxy answered 404").answered(404)
+        return Reply(request, 200, request.headers, b"<html>Sign in</html>")
+
+    monkeypatch.setattr(Session, "send", answered)
+    report = prune(rig)
+    assert (report["deleted"], report["gone"], report["outcome"]) == (0, 0, "partial")
+    assert (pruned(rig), recorded(rig), away(rig.simulator, account)) == (set(), set(), set())

@@ -90,7 +90,7 @@ def test_an_open_intent_is_asked_about_by_its_call() -> None:
         asked.append(str(request.url))
         raise NotFound("gone")
 
-    deleter = Deleter(provider, SimpleNamespace(send=send))  # type: ignore[arg-type]
+    deleter = Deleter(provider, SimpleNamespace(send=send, own_list=None))  # type: ignore[arg-type]
     identity = (provider.provider, "7", "r-1")
     assert deleter.ask(identity, "c-1").deletion is Deletion.GONE
     assert "/calls/c-1/recordings/r-1" in asked[0]

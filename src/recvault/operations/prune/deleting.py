@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from recvault.providers.base import Provider
 _MOST_DENIED = 3  # in a row: these credentials may not delete
 _MOST_UNKNOWN = 5  # in a row: the provider is down
 _TOO_MANY = 429
+_PAGE = re.compile(rb"\s*<(!doctype html|html)\b", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -24,11 +26,12 @@ class Deleter:
     session: Session
     _denied: int = field(default=0, init=False)
     _unknown: int = field(default=0, init=False)
+    _is_there: bool = field(default=False, init=False)  # the account's list was answered
 
     def delete(self, recording: Recording) -> DeletionOutcome:
         """Delete one recording. An answer that leaves it open is followed by the question whether it is still there."""
         try:
-            self.session.send(self.provider.delete_request(recording))
+            reply = self.session.send(self.provider.delete_request(recording))
         except Denied as error:
             self._denied += 1
             if self._denied >= _MOST_DENIED:
@@ -41,7 +44,10 @@ class Deleter:
                 raise
             outcome = self._found(recording, str(error))
         else:
-            outcome = self._came(recording, Deletion.DELETED)
+            if _PAGE.match(reply.body):
+                outcome = self._found(recording, "a web page answered the deletion, probably of a proxy in between")
+            else:
+                outcome = self._came(recording, Deletion.DELETED)
         self._denied = 0
         return outcome
 
@@ -54,13 +60,24 @@ class Deleter:
         try:
             reply = self.session.send(self.provider.refresh_request(recording))
             is_gone = self.provider.parse_recording(reply).phase is Phase.GONE
-        except NotFound:
+        except NotFound as error:
+            self._list_account(error)
             is_gone = True
         except (ConfigError, Denied, Refused, Unavailable) as error:
             if isinstance(error, Resting):
                 raise
             return self._uncertain(recording, error)
         return self._came(recording, *((Deletion.GONE, None) if is_gone else (Deletion.KEPT, why)))
+
+    def _list_account(self, error: NotFound) -> None:
+        """Make sure, once, that the account is there: a wrong base_url, or a proxy, answers 404 to everything."""
+        if self._is_there or self.session.own_list is None:
+            return
+        try:
+            self.provider.parse_page(self.session.send(self.session.own_list()))
+        except (Denied, NotFound, Refused) as other:
+            raise Unavailable(f"{error.message}; and so was the account's list: {other.message}") from other
+        self._is_there = True
 
     def _uncertain(self, recording: Recording, error: RecvaultError) -> DeletionOutcome:
         self._unknown += 1
