@@ -9,7 +9,7 @@ import pytest
 
 from catalog.conftest import Merger, line, sidecar
 from recvault.catalog.columns import RECORDINGS
-from recvault.catalog.flatten import Numbers, digits, facts_rows, row
+from recvault.catalog.flatten import Numbers, dialled, digits, facts_rows, row
 
 HUGE = 10**400
 CALL = {
@@ -115,3 +115,25 @@ def test_lines_of_call_facts_that_are_none_are_skipped() -> None:
     lines = [b"", b"{", b"[]", b"\xff", b'{"call": {}}', json.dumps({**good, "call": 1}).encode()]
     found = list(facts_rows(b"\n".join([*lines, json.dumps(good).encode()])))
     assert [(each["recording_id"], each["to_number"]) for each in found] == [("RE1", CALL["to"])]
+
+
+@pytest.mark.parametrize(
+    ("party", "number"),
+    [
+        ("+1 (555) 123-4567", "15551234567"),
+        ("sip:+15551234567@10.1.2.3:5060;transport=tcp", "15551234567"),
+        ("sip:%2B15551234567@h1.example.com", "15551234567"),
+        ('"Bob 7" <sip:+15551234567@10.1.2.3>', "15551234567"),
+        ("tel:+15551234567;ext=22", "15551234567"),
+        ("+15551234567;phone-context=x1", "15551234567"),
+        ("+1 555 123 4567 ext. 22", "15551234567"),
+        ("whatsapp:+15551234567", "15551234567"),
+        ("1001", "1001"),
+        ("client:alice2024", ""),
+        ("sip:alice.2024@example.com", ""),
+        ("anonymous", ""),
+    ],
+)
+def test_a_party_is_found_by_its_whole_number(party: str, number: str) -> None:
+    """Hosts, parameters and names around a number add no digits to it, and a name with digits is no number."""
+    assert dialled(party) == number

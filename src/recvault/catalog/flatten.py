@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
+from urllib.parse import unquote
 
 from recvault.archive import Sidecar
 from recvault.catalog.columns import SCALARS
@@ -24,6 +25,10 @@ IDENTITY = ("provider", "account_id", "recording_id")
 _INTEGERS = range(-(1 << 63), 1 << 63)
 _MOST = 1e300  # beyond, a sum over a column would be infinite
 _SIP = re.compile(r"^sips?:([^@;]*)@?.*$", re.IGNORECASE | re.DOTALL)
+_BRACKETS = re.compile(r"<([^<>]*)>")  # of an address after a name
+_USER = re.compile(r"^\s*[a-z][a-z0-9.+-]*:", re.IGNORECASE)  # sip:, tel:, client:
+_BEYOND = re.compile(r"[@;:]|\bext\b|(?<=[0-9])\s*x(?=[0-9])", re.IGNORECASE)  # a host, parameters, a password
+_LETTER = re.compile(r"[^\W\d_]")
 _NO_DIGIT = re.compile(r"[^0-9]")
 EARLIER_KEY = "earlier_key"  # of a row, and no column: the sidecar of the edition before
 _CALL = ("from_number", "to_number", "direction", "numbers")
@@ -42,13 +47,13 @@ class Numbers:
         """Return a party of a call as the catalog shows it."""
         if text is None or self.mode == "none":
             return None
-        return self._hashed(digits(text) or text) if self.mode == "hmac" else text
+        return self._hashed(dialled(text) or text) if self.mode == "hmac" else text
 
     def found_by(self, texts: Iterator[str]) -> list[str] | None:
         """Return by what a call is found; None if nothing is known."""
         if self.mode == "none":
             return None
-        known = sorted({number for each in texts if (number := digits(each))})
+        known = sorted({number for each in texts if (number := dialled(each))})
         return ([self._hashed(each) for each in known] if self.mode == "hmac" else known) or None
 
     def _hashed(self, text: str) -> str:
@@ -61,6 +66,14 @@ PLAIN = Numbers()
 def digits(text: str) -> str:
     """Return the digits of a number, or of a SIP address before its host."""
     return _NO_DIGIT.sub("", _SIP.sub(r"\1", text))
+
+
+def dialled(text: str) -> str:
+    """Return the digits of a party of a call; empty if it has a name, such as `client:alice2024`, and no number."""
+    address = _BRACKETS.search(text)
+    user = _USER.sub("", unquote(address[1] if address else text), count=1)
+    number = _BEYOND.split(user, maxsplit=1)[0]
+    return "" if _LETTER.search(number) else _NO_DIGIT.sub("", number)
 
 
 def row(body: bytes, key: str, *, numbers: Numbers = PLAIN, manifest_number: int | None = None) -> JSON:
