@@ -135,7 +135,6 @@ def test_the_version_is_told_at_once() -> None:
         "retry --all",
         "show RE0 --no-sidecar",
         "backup ROOT/copy.db",
-        "failures accept none --reason lost",
     ],
 )
 def test_a_question_to_the_ledger_loads_nothing_that_asks_elsewhere(
