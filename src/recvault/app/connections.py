@@ -63,27 +63,24 @@ class Connections:
 
     def calls(self, account_id: str, rate: float, stop: Stop) -> Session:
         """Return a session for an account's list of calls, whose answers must not slow down recordings."""
-        return Session(
-            self.provider.base_url,
-            self.authorization,
-            self.clients,
-            Aside(self.limits, rate),
-            stop,
-            replace(self.timing, tries=_CALLS_TRIES, reply_deadline=_CALLS_SECONDS),
-            count=RequestCount(self(account_id).session.count),
-        )
+        timing = replace(self.timing, tries=_CALLS_TRIES, reply_deadline=_CALLS_SECONDS)
+        return self._aside(self(account_id).session, rate, stop, timing)
 
     def deletions(self, account_id: str, rate: float, stop: Stop) -> Session:
         """Return a session for deletions, with a pace of its own: refusals slow down neither lists nor media."""
-        own = self(account_id).session
+        timing = replace(self.timing, tries=_DELETE_TRIES)
+        return self._aside(self(account_id).session, rate, stop, timing, has_list=True)
+
+    def _aside(self, own: Session, rate: float, stop: Stop, timing: Timing, *, has_list: bool = False) -> Session:
+        """Return a session beside an account's own one: paced apart from it, and counted with it."""
         return Session(
             self.provider.base_url,
             self.authorization,
             self.clients,
             Aside(self.limits, rate),
             stop,
-            replace(self.timing, tries=_DELETE_TRIES),
-            own.own_list,
+            timing,
+            own.own_list if has_list else None,
             count=RequestCount(own.count),
         )
 

@@ -23,13 +23,12 @@ class VersionFinder:
     def of(self, target: Target) -> list[StoredVersion]:
         """Return all versions and markers of a recording's objects, of any edition, the sidecars last."""
         begun = self._beginning(target)
-        named = {key for key in target.objects if not self._is_anothers(target, key)}
-        beside = {key for key in named if not key.startswith(begun)}
+        beside = {key for key in target.objects if not key.startswith(begun)}
         found = {
             (each.key, each.version): each
             for prefix in (begun, *sorted(beside))
             for each in self.remover.versions(prefix)
-            if each.key in named or self._is_of(target, each.key)
+            if each.key in target.objects or self._is_of(target, each.key)
         }
         return sorted(found.values(), key=lambda each: (each.key.endswith(SIDECAR_SUFFIX), each.key))
 
@@ -66,10 +65,6 @@ class VersionFinder:
         parts = self.keys.read(key)
         names = self._names(target)
         return parts is not None and all(getattr(parts, name) == value for name, value in names.items())
-
-    def _is_anothers(self, target: Target, key: str) -> bool:
-        """Whether a key that a sidecar or a tombstone names is plainly not this recording's: it is not deleted."""
-        return self.keys.is_reserved(key) or (self.keys.read(key) is not None and not self._is_of(target, key))
 
     @staticmethod
     def _names(target: Target) -> dict[str, str]:
